@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.redact import redact
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=4)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text,
+        lambda text: quote(text, safe=""),
+        lambda text: quote(text, safe="").replace("%2F", "%2f").replace("%40", "%40"),
+        quote_plus,
+        json.dumps,
+        lambda text: text.replace("$", "$$"),
+    ],
+)
+def test_each_form(form: object) -> None:
+    secret = 'p/ä@ "$1\\'
+    assert callable(form)
+    text = redact(f"begin {form(secret).strip(chr(34))} end", [secret])
+    assert text == "begin *** end"
+
+
+@given(SECRETS)
+def test_no_form_survives(secret: str) -> None:
+    for form in (
+        secret,
+        quote(secret, safe=""),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    ):
+        assert redact(f"<<{form}>>", [secret]) == "<<***>>"
+
+
+def test_longest_first() -> None:
+    assert redact("secretsecret", ["secret", "secretsecret"]) == "***"
+
+
+def test_no_second_pass_over_masks() -> None:
+    assert redact("abcd", ["abcd", "****"]) == "***"
+
+
+def test_empty_short_and_null_are_passed_over() -> None:
+    assert redact("a common text", ["", "a", "com", None]) == "a common text"
+
+
+def test_one_string_is_not_a_list() -> None:
+    with pytest.raises(AnsibleFilterError, match="list"):
+        redact("text", "text")
