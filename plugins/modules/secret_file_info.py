@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Module secret_file_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secret_file_info
+version_added: 0.1.0
+short_description: Read the secrets that secret_file keeps
+description:
+  - Reads the file that M(selfhosted.trigger_dev.secret_file) keeps, and changes nothing.
+  - The module returns secrets, so B(the task must set C(no_log) to true).
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: N/A
+    description: Changes nothing.
+  platform:
+    support: full
+    description: Linux.
+    platforms: linux
+options:
+  path:
+    description: Path of the file.
+    type: path
+    required: true
+  names:
+    description: Secrets to read. A name that is not in the file is an error. Unset means all.
+    type: list
+    elements: str
+author:
+  - The selfhosted.trigger_dev maintainers
+seealso:
+  - module: selfhosted.trigger_dev.secret_file
+"""
+
+EXAMPLES = r"""
+- name: Read what a supervisor needs from the control host
+  selfhosted.trigger_dev.secret_file_info:
+    path: /opt/trigger/secrets.json
+    names:
+      - managed_worker_secret
+      - registry_password
+  delegate_to: "{{ groups['trigger_control'] | first }}"
+  register: __supervisor_secrets
+  no_log: true
+"""
+
+RETURN = r"""
+secret_file:
+  description: What was read.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Path of the file.
+      type: str
+      returned: success
+    secrets:
+      description: The secrets, by name.
+      type: dict
+      returned: success
+"""
+
+from collections.abc import Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError, Stored, read
+
+ADVICE = "Run the play of the control host first: selfhosted.trigger_dev.site without --limit, or with the control host in it"
+
+
+def choose(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, str]:
+    """Pick the secrets that are asked for."""
+    if not found.exists:
+        raise SecretFileError(f"{path} does not exist. {ADVICE}.")
+    missing = sorted(set(names or ()) - set(found.secrets))
+    if missing:
+        raise SecretFileError(f"{path} does not hold {', '.join(missing)}. {ADVICE}.")
+    return {name: found.secrets[name] for name in (found.secrets if names is None else names)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path", "required": True}, "names": {"type": "list", "elements": "str"}},
+        supports_check_mode=True,
+    )
+    path = module.params["path"]
+    try:
+        chosen = choose(read(path), path, module.params["names"])
+    except SecretFileError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{path}: {error.strerror}")
+    module.exit_json(changed=False, secret_file={"path": path, "secrets": chosen})
+
+
+if __name__ == "__main__":
+    main()
