@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# Each target installs what it needs: a Python environment in .cache/venv; the testbed sees to engine, images and nodes.
+
+MAKEFLAGS += --no-print-directory
+VENV := .cache/venv
+READY := $(VENV)/ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/molecule/shared
+export PYTHONUNBUFFERED := 1
+# IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
+export IMAGES ?= doubles
+TESTBED := python -m testbed
+SCENARIOS := default cluster
+# Parts of `make test`, in this order.
+PARTS := lint unit $(SCENARIOS:%=molecule-%)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab lab-table lab-down images test lint unit molecule $(SCENARIOS:%=molecule-%) build clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): requirements.txt requirements-test.txt
+	@command -v python3 >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; }
+	@python3 molecule/shared/testbed/bootstrap.py $(VENV) requirements-test.txt
+	@touch $@
+
+lab: $(READY) ## Three hosts, Trigger.dev deployed on them, a task run on a worker (IMAGES=upstream: genuine images)
+	@$(TESTBED) lab-up
+
+lab-table: $(READY) ## Run a task on the lab and show what is connected
+	@$(TESTBED) lab-table
+
+lab-down: $(READY) ## Remove the lab and everything that lab and tests have made
+	@$(TESTBED) lab-down
+
+images: $(READY) ## Build node and service images
+	@$(TESTBED) images
+
+test: $(READY) ## Everything that is tested, with the time of each part
+	@times=""; for part in $(PARTS); do \
+	    began=$$(date +%s); $(MAKE) $$part || { echo "make test: $$part failed$$times" >&2; exit 1; }; \
+	    times="$$times; $$part $$(($$(date +%s) - began)) s"; \
+	done; echo "make test: all green$$times"
+
+lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
+	ansible-lint --offline --strict
+	yamllint --strict .
+	ruff check
+	mypy
+	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
+
+unit: $(READY) ## Unit and consistency tests
+	pytest --quiet tests
+
+molecule: $(SCENARIOS:%=molecule-%) ## All scenarios
+
+$(SCENARIOS:%=molecule-%): molecule-%: $(READY)
+	@$(TESTBED) test-$*
+
+build: $(READY) ## The collection as an archive
+	ansible-galaxy collection build --force --output-path .cache/build
+
+clean: ## Remove the Python environment too; hosts are removed by lab-down
+	@if [ -e $(READY) ]; then $(MAKE) lab-down; fi
+	rm -rf .cache .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis

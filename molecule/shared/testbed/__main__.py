@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""The testbed's commands, called by the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from . import engine, images, lab, scenario
+from .common import TestbedError
+
+COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
+    "engine": ("see to a Docker Engine", engine.ensure),
+    "images": ("build what nodes and services run", images.ensure),
+    "lab-up": ("bring the lab up and run a task on it", lab.up),
+    "lab-table": ("run a task on the lab and print what is connected", lab.table),
+    "lab-down": ("remove everything that the testbed has made", lab.down),
+    "test-default": ("run the scenario with one host", lambda: scenario.test("default")),
+    "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
+}
+
+
+def main() -> int:
+    """Run one command."""
+    parser = argparse.ArgumentParser(prog="testbed", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.epilog = "\n".join(f"  {name:<13} {meaning}" for name, (meaning, _) in COMMANDS.items())
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    _, function = COMMANDS[parser.parse_args().command]
+    try:
+        function()
+    except TestbedError as error:
+        print(f"\ntestbed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ntestbed: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

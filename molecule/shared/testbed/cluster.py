@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""A deployed control host, seen from the machine that its ports are published on: what the lab and the tests ask it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from .common import TestbedError, docker
+
+WEBAPP = "trigger-webapp-webapp-1"
+POSTGRES = "trigger-webapp-trigger-postgres-1"
+WEBAPP_PORT = 8030
+REGISTRY_PORT = 5000
+REGISTRY_USER = "trigger"
+
+# A supervisor sends a heartbeat every 30 s, whatever its container's state is; five more seconds for the way.
+HEARTBEAT_SECONDS = 35.0
+# Columns are `timestamp without time zone` in UTC; NULL is a supervisor that has not sent one yet.
+_LIVENESS = """
+    SELECT name, extract(epoch FROM (now() AT TIME ZONE 'UTC') - "lastHeartbeatAt") FROM "WorkerInstance" ORDER BY name
+"""
+
+_ENDED = {"COMPLETED", "FAILED", "CANCELED", "CRASHED", "SYSTEM_FAILURE", "TIMED_OUT", "EXPIRED", "INTERRUPTED"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; redirects are not followed."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Decode the body."""
+        return json.loads(self.body)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        return None
+
+
+# No proxy of the environment either: everything here is on the loopback.
+_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+
+
+def http(
+    method: str,
+    url: str,
+    *,
+    payload: Any = None,
+    form: dict[str, str] | None = None,
+    bearer: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Send one request; any status is an answer, no connection is an error."""
+    sent = dict(headers or {})
+    body: bytes | None = None
+    if payload is not None:
+        body, sent["Content-Type"] = json.dumps(payload).encode(), "application/json"
+    elif form is not None:
+        body, sent["Content-Type"] = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
+    if bearer:
+        sent["Authorization"] = f"Bearer {bearer}"
+    request = urllib.request.Request(url, data=body, headers=sent, method=method)
+    try:
+        with _OPENER.open(request, timeout=30) as reply:
+            return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
+    except OSError as error:
+        raise TestbedError(f"{method} {urllib.parse.urlsplit(url)._replace(query='').geturl()}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A supervisor as the webapp's database knows it."""
+
+    name: str
+    age: float | None
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether its heartbeat is fresh; nothing else says so."""
+        return self.age is not None and self.age <= HEARTBEAT_SECONDS
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended."""
+
+    id: str
+    status: str
+    seconds: float
+    output: dict[str, Any]
+
+    @property
+    def worker(self) -> str:
+        """Name of the instance that executed it."""
+        return str(self.output.get("worker", "unknown"))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One deployment, named by the container of its control host."""
+
+    control: str
+
+    def address(self, port: int) -> str:
+        """Give the loopback address (host:port) at which a port of the control host is published."""
+        found = docker("port", self.control, f"{port}/tcp").split()
+        if not found:
+            raise TestbedError(f"{self.control} does not publish port {port}")
+        return found[0]
+
+    @property
+    def webapp(self) -> str:
+        """Base URL of the webapp."""
+        return f"http://{self.address(WEBAPP_PORT)}"
+
+    def host(self, *command: str) -> str:
+        """Run a command on the control host as root."""
+        return docker("exec", self.control, *command)
+
+    def sql(self, query: str) -> list[list[str]]:
+        """Ask the webapp's database; NULL is an empty string."""
+        psql = [
+            "docker",
+            "exec",
+            "-u",
+            "postgres",
+            POSTGRES,
+            "psql",
+            "-d",
+            "main",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-AtF",
+            "|",
+            "-c",
+            query,
+        ]
+        return [line.split("|") for line in self.host(*psql).splitlines()]
+
+    def instances(self) -> list[Instance]:
+        """List the connected supervisors."""
+        return [Instance(name, float(age) if age else None) for name, age in self.sql(_LIVENESS)]
+
+    def registry_password(self) -> str:
+        """Read the password of the registry from where the deployment keeps it."""
+        return str(json.loads(self.host("cat", "/opt/trigger/secrets.json"))["registry_password"])
+
+    def await_run(self, run_id: str, key: str, seconds: float = 180) -> Run:
+        """Wait for the end of a run."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = http("GET", f"{self.webapp}/api/v3/runs/{run_id}", bearer=key)
+            if answer.status != 200:
+                raise TestbedError(f"the webapp answers {answer.status} to the question for run {run_id}")
+            found = answer.json()
+            if found["status"] in _ENDED:
+                return Run(run_id, found["status"], float(found["durationMs"]) / 1000, found.get("output") or {})
+            if time.monotonic() > deadline:
+                raise TestbedError(f"run {run_id} is still {found['status']} after {seconds:.0f} s")
+            time.sleep(0.3)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Makes base, node and service images and the archives of them, each only when what it is made of has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import engine
+from .common import IMAGES, LABEL, ROOT, SHARED, TestbedError, docker, lock, replace_file, require, run, say, step
+
+INPUTS = f"{LABEL}.inputs"
+BASE = "trigger-testbed/base"
+NODE = "trigger-testbed/node"
+HELLO = "trigger-testbed/hello"
+SUITES = ("bookworm", "trixie")
+NODES = ("bookworm-docker", "trixie")
+SERVICES = SHARED / "images"
+WHEELS = SERVICES / ".wheels"
+TABLE = SERVICES / "images.yml"
+ARCHIVES = IMAGES / "archives.json"
+
+# The interpreter of the images that are made from Debian 13.
+_IMAGE_PYTHON = "3.13"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A row of images.yml."""
+
+    key: str
+    reference: str
+    archive: str
+    wheels: tuple[str, ...] = ()
+
+
+def read_table(text: str) -> list[Service]:
+    """Read the rows of images.yml."""
+    rows: list[dict[str, Any]] = yaml.safe_load(text)["images"]
+    return [Service(row["key"], row["reference"], row["archive"], tuple(row.get("wheels", ()))) for row in rows]
+
+
+def upstream() -> bool:
+    """Tell whether the nodes are to pull the genuine images (IMAGES=upstream) instead of getting doubles."""
+    choice = os.environ.get("IMAGES") or "doubles"
+    if choice not in ("doubles", "upstream"):
+        raise TestbedError(f"IMAGES={choice} is neither doubles nor upstream")
+    return choice == "upstream"
+
+
+def sources(dockerfile: str) -> list[str]:
+    """Name what a Dockerfile copies from its context."""
+    found: list[str] = []
+    for line in dockerfile.replace("\\\n", " ").splitlines():
+        words = line.split()
+        if words and words[0].upper() in ("COPY", "ADD") and not any(word.startswith("--from=") for word in words):
+            found += [word for word in words[1:-1] if not word.startswith("--")]
+    return found
+
+
+def fingerprint(context: Path, dockerfile: Path, extra: Iterable[str]) -> str:
+    """Hash what an image is made of: Dockerfile, copied files with their modes, and what the caller names."""
+    digest = hashlib.sha256()
+    digest.update(dockerfile.read_bytes())
+    for item in extra:
+        digest.update(item.encode() + b"\0")
+    for pattern in sources(dockerfile.read_text()):
+        matches = sorted(context.glob(pattern.rstrip("/")))
+        if not matches:
+            raise TestbedError(f"{dockerfile.relative_to(ROOT)} copies {pattern}, which does not exist")
+        files = [file for match in matches for file in ([match] if match.is_file() else sorted(match.rglob("*")))]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(context)} {file.stat().st_mode & 0o111:o}\0".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def inspect(name: str) -> tuple[str, str]:
+    """Give id and inputs of a local image, both empty when there is none."""
+    try:
+        found = docker("image", "inspect", "--format", f'{{{{.Id}}}} {{{{index .Config.Labels "{INPUTS}"}}}}', name)
+    except TestbedError:
+        return "", ""
+    identity, _, inputs = found.strip().partition(" ")
+    return identity, inputs
+
+
+def mirror(targets: str) -> list[str]:
+    """Take the Debian mirror from `apt-get indextargets`; none on other systems, where mmdebstrap knows its own."""
+    labelled = [line.partition(" ") for line in targets.splitlines()]
+    return [uri for label, _, uri in labelled if label == "Debian" and uri][:1]
+
+
+def base(suite: str) -> str:
+    """Have the base image of a Debian release; gives its id."""
+    name = f"{BASE}:{suite}"
+    tarball = IMAGES / f"base-{suite}.tar"
+    if not inspect(name)[0]:
+        if not tarball.exists():
+            targets = run("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
+            # mmdebstrap chooses the format by the name.
+            scratch = tarball.with_suffix(".new.tar")
+            with step(f"Making a minimal Debian {suite}"):
+                run("mmdebstrap", "--variant=minbase", suite, scratch, *mirror(targets))
+            scratch.rename(tarball)
+        with step(f"Importing Debian {suite}"):
+            docker("import", "--change", f"LABEL {LABEL}=image", "--change", 'CMD ["bash"]', tarball, name)
+    return inspect(name)[0]
+
+
+def build(name: str, context: Path, dockerfile: Path, *extra: str) -> str:
+    """Build one image unless it is there and made of the same things (`extra`: those not in files); gives its id."""
+    inputs = fingerprint(context, dockerfile, extra)
+    if inspect(name)[1] != inputs:
+        labels = ["--label", f"{LABEL}=image", "--label", f"{INPUTS}={inputs}"]
+        with step(f"Building {name}"):
+            # The host's network: its resolver may be one that containers cannot reach while an image is built.
+            docker("build", "--network", "host", *labels, "--tag", name, "--file", dockerfile, context)
+    return inspect(name)[0]
+
+
+def _wheels(service: Service) -> None:
+    WHEELS.mkdir(exist_ok=True)
+    # Not part of the checkout, wherever the context folder lies.
+    replace_file(WHEELS / ".gitignore", "*\n")
+    marker = WHEELS / f".{service.key}"
+    wanted = "\n".join(service.wheels)
+    if marker.exists() and marker.read_text() == wanted:
+        return
+    with step(f"Downloading wheels for {service.key}"):
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        run(*pip, "--python-version", _IMAGE_PYTHON, "--only-binary", ":all:", "--dest", WHEELS, *service.wheels)
+    replace_file(marker, wanted)
+
+
+def hello() -> str:
+    """Have the image of the hello run; gives its id."""
+    return build(HELLO, SERVICES, SERVICES / "hello" / "Dockerfile", base("trixie"))
+
+
+def _service(service: Service, base_id: str) -> str:
+    if service.wheels:
+        _wheels(service)
+    return build(service.reference, SERVICES, SERVICES / service.key / "Dockerfile", base_id, *service.wheels)
+
+
+def archive(path: Path, references: dict[str, str]) -> None:
+    """Save images (reference -> id) into one file unless the file holds exactly these."""
+    marker = path.with_suffix(".inputs")
+    inputs = json.dumps(references, sort_keys=True)
+    if path.exists() and marker.exists() and marker.read_text() == inputs:
+        return
+    scratch = path.with_suffix(".new")
+    with step(f"Archiving {path.name} ({len(references)} images)"):
+        docker("save", "--output", scratch, *references)
+    # In this order a kill in between leaves a file without marker, which is made again.
+    marker.unlink(missing_ok=True)
+    scratch.rename(path)
+    replace_file(marker, inputs)
+
+
+def ensure() -> None:
+    """Have all images and archives that the scenarios and the lab need."""
+    engine.ensure()
+    require({"mmdebstrap": "mmdebstrap"})
+    with lock(IMAGES / "lock"), ThreadPoolExecutor(max_workers=2) as pool:
+        bases = dict(zip(SUITES, pool.map(base, SUITES), strict=True))
+        nodes = SHARED / "nodes"
+        pending = [
+            pool.submit(build, f"{NODE}:{node}", nodes, nodes / node / "Dockerfile", bases[node.partition("-")[0]])
+            for node in NODES
+        ]
+        services = [] if upstream() else read_table(TABLE.read_text())
+        built = list(pool.map(lambda service: _service(service, bases["trixie"]), services))
+        for future in pending:
+            future.result()
+        archives: dict[str, dict[str, str]] = {}
+        for service, built_id in zip(services, built, strict=True):
+            archives.setdefault(service.archive, {})[service.reference] = built_id
+        for name, references in archives.items():
+            archive(IMAGES / name, references)
+        paths = {service.reference: str(IMAGES / service.archive) for service in services}
+        replace_file(ARCHIVES, json.dumps(paths, indent=2) + "\n")
+    say("Images are ready")
