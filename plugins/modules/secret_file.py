@@ -13,7 +13,7 @@ description:
   - A secret that is missing is generated. One that is there is never replaced, except by a value given in O(values).
     Names in the file that the task does not mention are kept.
   - The file is replaced as a whole. A file that cannot be read as secrets is an error and stays as it is.
-  - The module returns the secrets, so B(the task must set C(no_log) to true).
+  - The module returns the secrets, so B(the task must set no_log).
 attributes:
   check_mode:
     support: full

@@ -9,7 +9,7 @@ version_added: 0.1.0
 short_description: Read the secrets that secret_file keeps
 description:
   - Reads the file that M(selfhosted.trigger_dev.secret_file) keeps, and changes nothing.
-  - The module returns secrets, so B(the task must set C(no_log) to true).
+  - The module returns secrets, so B(the task must set no_log).
 attributes:
   check_mode:
     support: full
