@@ -8,7 +8,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   database_container:
-    description: Name of the container that runs the webapp's PostgreSQL, for example V(trigger-webapp-trigger-postgres-1).
+    description:
+      - Name of the container that runs the webapp's PostgreSQL, for example V(trigger-webapp-trigger-postgres-1).
     type: str
     required: true
   database:

@@ -52,8 +52,8 @@ options:
     default: []
   immutable:
     description:
-      - Secrets that cannot be changed once they are stored. The name is the key, the value is a sentence for the error message
-        that says what would be lost, and which variable to unset.
+      - Secrets that cannot be changed once they are stored. The name is the key, the value is a sentence for the error
+        message that says what would be lost, and which variable to unset.
       - A stored secret that was lost from the file cannot be told from a new one, and is generated anew.
     type: dict
     default: {}

@@ -69,7 +69,7 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError, Stored, read
 
-ADVICE = "Run the play of the control host first: selfhosted.trigger_dev.site without --limit, or with the control host in it"
+ADVICE = "Run the play of the control host first (selfhosted.trigger_dev.site, without a --limit that leaves it out)"
 
 
 def choose(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, str]:

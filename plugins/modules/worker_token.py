@@ -8,10 +8,10 @@ module: worker_token
 version_added: 0.1.0
 short_description: Read the token of a worker group and prove that it is the right one
 description:
-  - Runs on the control host. Waits for the token file that the webapp writes, checks the form of the token and that its SHA-256
-    is the one in the database, and returns it.
-  - The webapp writes the file only once, when it creates the group. A file that is missing, or that does not fit the group,
-    is an error that says what to do.
+  - Runs on the control host. Waits for the token file that the webapp writes, checks the form of the token and that its
+    SHA-256 is the one in the database, and returns it.
+  - The webapp writes the file only once, when it creates the group. A file that is missing, or that does not fit the
+    group, is an error that says what to do.
   - The module returns a secret, so B(the task must set no_log).
 attributes:
   check_mode:
@@ -157,24 +157,24 @@ def judge(content: str | None, hash_in_database: str | None, wanted: Parameters)
     """Decide from the file and the database what to say; never with a word of the file's content."""
     if content is None and hash_in_database is None:
         return Problem(
-            f"There is neither a worker group {wanted.group!r} in the database nor a token file {wanted.path}: the webapp "
-            "has not bootstrapped. It does so after its start if TRIGGER_BOOTSTRAP_ENABLED is exactly 1 (not true), "
+            f"There is neither a worker group {wanted.group!r} in the database nor a token file {wanted.path}: the "
+            "webapp has not bootstrapped. It does so after its start if TRIGGER_BOOTSTRAP_ENABLED is exactly 1, "
             f"TRIGGER_BOOTSTRAP_WORKER_GROUP_NAME is {wanted.group!r} and its uid 1000 may write to the token folder. "
             'Look for "bootstrap" and "Failed to create worker group" in the log of the webapp.',
             may_take_long=True,
         )
     if content is None:
         return Problem(
-            f"The worker group {wanted.group!r} exists but its token file {wanted.path} does not. The webapp writes the "
-            "file only once, when it creates the group, and the database holds no more than a hash of the token. If the "
+            f"The worker group {wanted.group!r} exists but its token file {wanted.path} does not. The webapp writes "
+            "the file only once, when it creates the group, and the database holds no more than a hash of it. If the "
             'log of the webapp still shows the block "Trigger.dev Bootstrap - Worker Token", write that token to the '
             f"file (mode 0600, owner 1000:1000) and run the playbook again. If not: {new_token_steps(wanted)}"
         )
     if hash_in_database is None:
         return Problem(
             f"The token file {wanted.path} exists but the database holds no worker group {wanted.group!r}. Either the "
-            "database is new and the webapp has not bootstrapped (look at its log; it then overwrites the file), or the "
-            "name of the group was changed: set it back to the one that the webapp created.",
+            "database is new and the webapp has not bootstrapped (look at its log; it then overwrites the file), or "
+            "the name of the group was changed: set it back to the one that the webapp created.",
             may_take_long=True,
         )
     text = content.strip()
@@ -187,9 +187,10 @@ def judge(content: str | None, hash_in_database: str | None, wanted: Parameters)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     if sha256 != hash_in_database:
         return Problem(
-            f"The token in {wanted.path} is not the one of the worker group {wanted.group!r}: its SHA-256 differs from the "
-            "hash in the database, so the webapp would refuse every supervisor. The file or the database comes from "
-            f"another installation or backup; restore the one that fits. If that is not possible: {new_token_steps(wanted)}"
+            f"The token in {wanted.path} is not the one of the worker group {wanted.group!r}: its SHA-256 differs from "
+            "the hash in the database, so the webapp would refuse every supervisor. The file or the database comes "
+            "from another installation or backup; restore the one that fits. If that is not possible: "
+            f"{new_token_steps(wanted)}"
         )
     return Token(text, sha256)
 

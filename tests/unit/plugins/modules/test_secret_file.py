@@ -54,7 +54,7 @@ def test_a_value_that_is_given_but_not_asked_for_is_stored_too() -> None:
 
 def test_immutable_refuses_a_change_and_nothing_else() -> None:
     rule = {"key": "All would be lost. Unset webapp_encryption_key."}
-    with pytest.raises(SecretFileError, match="All would be lost. Unset webapp_encryption_key.") as caught:
+    with pytest.raises(SecretFileError, match=r"All would be lost\. Unset webapp_encryption_key\.") as caught:
         plan({"key": "stored-value"}, wanted(values={"key": "given-value"}, immutable=rule), hexadecimal)
     assert "-value" not in str(caught.value)
     assert plan({"key": "same"}, wanted(values={"key": "same"}, immutable=rule), hexadecimal).replaced == []

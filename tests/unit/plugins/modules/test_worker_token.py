@@ -144,7 +144,7 @@ def test_reading(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(file)
     os.mkfifo(tmp_path / "pipe")
     for odd in ("link", "pipe"):
-        with pytest.raises(OSError, match="symbolic links|regular file"):
+        with pytest.raises(OSError, match=r"symbolic links|regular file"):
             read_file(str(tmp_path / odd))
 
 
