@@ -45,7 +45,7 @@ def ensure() -> None:
 def _advice() -> str:
     if Path("/var/run/docker.sock").exists():
         return (
-            "Docker's socket does not answer to you. Join the group docker (sudo usermod -aG docker $USER, log in again),"
+            "Docker's socket does not answer to you. Join its group (sudo usermod -aG docker $USER, log in anew),"
             " start the engine (sudo systemctl start docker), or run the command as root."
         )
     return (

@@ -128,7 +128,7 @@ class Hello:
                     upstream.deploy(self.cluster, state.token, state.project)
                 self._save(replace(state, image=image))
             return
-        image = images.hello()
+        name, image = images.hello()
         if state.image == image and self._is_pushed(state.tag):
             say("The hello image is deployed")
             return
@@ -136,7 +136,7 @@ class Hello:
             url = f"{self.cluster.webapp}/api/v1/deployments"
             content = {"contentHash": image.removeprefix("sha256:")}
             deployment = _checked(http("POST", url, payload=content, bearer=key), "starting a deployment")
-            self._push(deployment["imageTag"])
+            self._push(name, deployment["imageTag"])
             url = f"{self.cluster.webapp}/api/v3/deployments/{deployment['friendlyId']}/finalize"
             _checked(http("POST", url, payload={}, bearer=key), "finishing the deployment", decode=False)
             self._save(replace(state, image=image, tag=deployment["imageTag"]))
@@ -148,7 +148,7 @@ class Hello:
         url = f"http://{self.cluster.address(REGISTRY_PORT)}/v2/{urllib.parse.quote(repository)}/manifests/{version}"
         return http("HEAD", url, headers=headers).status == 200
 
-    def _push(self, tag: str) -> None:
+    def _push(self, image: str, tag: str) -> None:
         # The registry has another name on this machine: the loopback, which an engine trusts without TLS.
         registry = self.cluster.address(REGISTRY_PORT)
         name = f"{registry}/{tag.partition('/')[2]}"
@@ -157,7 +157,7 @@ class Hello:
         try:
             login = ["login", "--username", REGISTRY_USER, "--password-stdin", registry]
             docker("--config", config, *login, stdin=self.cluster.registry_password())
-            docker("tag", images.HELLO, name)
+            docker("tag", image, name)
             docker("--config", config, "push", "--quiet", name)
             docker("image", "rm", name)
         finally:

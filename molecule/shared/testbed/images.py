@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,9 @@ from .common import IMAGES, LABEL, ROOT, SHARED, TestbedError, docker, lock, rep
 INPUTS = f"{LABEL}.inputs"
 BASE = "trigger-testbed/base"
 NODE = "trigger-testbed/node"
-HELLO = "trigger-testbed/hello"
 SUITES = ("bookworm", "trixie")
 NODES = ("bookworm-docker", "trixie")
 SERVICES = SHARED / "images"
-WHEELS = SERVICES / ".wheels"
 TABLE = SERVICES / "images.yml"
 ARCHIVES = IMAGES / "archives.json"
 
@@ -35,18 +34,24 @@ _IMAGE_PYTHON = "3.13"
 
 @dataclass(frozen=True)
 class Service:
-    """A row of images.yml."""
+    """A row of images.yml; one without an archive is built where it is used."""
 
     key: str
     reference: str
-    archive: str
+    context: Path
+    archive: str | None = None
     wheels: tuple[str, ...] = ()
 
 
 def read_table(text: str) -> list[Service]:
     """Read the rows of images.yml."""
     rows: list[dict[str, Any]] = yaml.safe_load(text)["images"]
-    return [Service(row["key"], row["reference"], row["archive"], tuple(row.get("wheels", ()))) for row in rows]
+    return [
+        Service(
+            row["key"], row["reference"], SERVICES / row["context"], row.get("archive"), tuple(row.get("wheels", ()))
+        )
+        for row in rows
+    ]
 
 
 def upstream() -> bool:
@@ -130,28 +135,32 @@ def build(name: str, context: Path, dockerfile: Path, *extra: str) -> str:
 
 
 def _wheels(service: Service) -> None:
-    WHEELS.mkdir(exist_ok=True)
-    # Not part of the checkout, wherever the context folder lies.
-    replace_file(WHEELS / ".gitignore", "*\n")
-    marker = WHEELS / f".{service.key}"
+    folder = service.context / ".wheels"
+    marker = folder / ".complete"
     wanted = "\n".join(service.wheels)
     if marker.exists() and marker.read_text() == wanted:
         return
     with step(f"Downloading wheels for {service.key}"):
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        run(*pip, "--python-version", _IMAGE_PYTHON, "--only-binary", ":all:", "--dest", WHEELS, *service.wheels)
-    replace_file(marker, wanted)
-
-
-def hello() -> str:
-    """Have the image of the hello run; gives its id."""
-    return build(HELLO, SERVICES, SERVICES / "hello" / "Dockerfile", base("trixie"))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        # Made here, not part of the checkout.
+        replace_file(folder / ".gitignore", "*\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        run(*pip, "--python-version", _IMAGE_PYTHON, "--only-binary", ":all:", "--dest", folder, *service.wheels)
+        replace_file(marker, wanted)
 
 
 def _service(service: Service, base_id: str) -> str:
     if service.wheels:
         _wheels(service)
-    return build(service.reference, SERVICES, SERVICES / service.key / "Dockerfile", base_id, *service.wheels)
+    dockerfile = SERVICES / service.key / "Dockerfile"
+    return build(service.reference, service.context, dockerfile, base_id, *service.wheels)
+
+
+def hello() -> tuple[str, str]:
+    """Have the image of the hello run; gives its name and id."""
+    service = next(service for service in read_table(TABLE.read_text()) if service.key == "hello")
+    return service.reference, _service(service, base("trixie"))
 
 
 def archive(path: Path, references: dict[str, str]) -> None:
@@ -180,15 +189,15 @@ def ensure() -> None:
             pool.submit(build, f"{NODE}:{node}", nodes, nodes / node / "Dockerfile", bases[node.partition("-")[0]])
             for node in NODES
         ]
-        services = [] if upstream() else read_table(TABLE.read_text())
+        services = [] if upstream() else [row for row in read_table(TABLE.read_text()) if row.archive]
         built = list(pool.map(lambda service: _service(service, bases["trixie"]), services))
         for future in pending:
             future.result()
-        archives: dict[str, dict[str, str]] = {}
+        files: dict[Path, dict[str, str]] = {}
         for service, built_id in zip(services, built, strict=True):
-            archives.setdefault(service.archive, {})[service.reference] = built_id
-        for name, references in archives.items():
-            archive(IMAGES / name, references)
-        paths = {service.reference: str(IMAGES / service.archive) for service in services}
+            files.setdefault(IMAGES / str(service.archive), {})[service.reference] = built_id
+        for path, references in files.items():
+            archive(path, references)
+        paths = {reference: str(path) for path, references in files.items() for reference in references}
         replace_file(ARCHIVES, json.dumps(paths, indent=2) + "\n")
     say("Images are ready")

@@ -182,7 +182,7 @@ def down() -> None:
         engine.ensure()
         _remove_objects()
         engine.stop()
-    for folder in (LAB, IMAGES, scenario.HOME, CACHE / "hello", images.WHEELS):
+    for folder in (LAB, IMAGES, scenario.HOME, CACHE / "hello", *images.SERVICES.rglob(".wheels")):
         shutil.rmtree(folder, ignore_errors=True)
     say("Nothing is left but the Python environment (make clean)")
 
