@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,20 @@ def _service(service: Service, base_id: str) -> str:
     return build(service.reference, service.context, dockerfile, base_id, *service.wheels)
 
 
+def lanes(services: list[Service]) -> list[list[Service]]:
+    """Group what begins with the same layer: built at the same time it would be made, and archived, more than once."""
+    found: dict[str, list[Service]] = {}
+    for service in services:
+        text = (SERVICES / service.key / "Dockerfile").read_text().replace("\\\n", " ")
+        first = next((line for line in text.splitlines() if line.startswith(("RUN", "COPY"))), service.key)
+        found.setdefault(first, []).append(service)
+    return list(found.values())
+
+
+def _build_lane(lane: list[Service], base_id: str) -> list[tuple[str, str]]:
+    return [(service.reference, _service(service, base_id)) for service in lane]
+
+
 def hello() -> tuple[str, str]:
     """Have the image of the hello run; gives its name and id."""
     service = next(service for service in read_table(TABLE.read_text()) if service.key == "hello")
@@ -190,12 +205,12 @@ def ensure() -> None:
             for node in NODES
         ]
         services = [] if upstream() else [row for row in read_table(TABLE.read_text()) if row.archive]
-        built = list(pool.map(lambda service: _service(service, bases["trixie"]), services))
+        built = dict(chain.from_iterable(pool.map(lambda lane: _build_lane(lane, bases["trixie"]), lanes(services))))
         for future in pending:
             future.result()
         files: dict[Path, dict[str, str]] = {}
-        for service, built_id in zip(services, built, strict=True):
-            files.setdefault(IMAGES / str(service.archive), {})[service.reference] = built_id
+        for service in services:
+            files.setdefault(IMAGES / str(service.archive), {})[service.reference] = built[service.reference]
         for path, references in files.items():
             archive(path, references)
         paths = {reference: str(path) for path, references in files.items() for reference in references}

@@ -118,7 +118,7 @@ def _keys() -> None:
     require({"ssh-keygen": "openssh-client"})
     if scenario.containers("lab"):
         say("The nodes carry ssh keys that are lost: they are made anew")
-        scenario.molecule("destroy", "--scenario-name", "lab")
+        scenario.molecule("destroy", "lab")
     scratch = SSH.with_name("ssh.new")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, mode=0o700)
@@ -145,7 +145,7 @@ def _nodes() -> None:
     present = scenario.containers("lab")
     if [name for name in present if present[name] != images.inspect(str(wanted[name]["image"]))[0]]:
         with step("Removing nodes of an older image"):
-            scenario.molecule("destroy", "--scenario-name", "lab")
+            scenario.molecule("destroy", "lab")
         present = {}
     if set(present) == set(wanted):
         if stopped := sorted(set(wanted) - set(scenario.containers("lab", everything=False))):
@@ -154,8 +154,8 @@ def _nodes() -> None:
     else:
         # Molecule trusts its own notes of what it has made: after a kill they may be wrong.
         with step("Creating the hosts"):
-            scenario.molecule("reset", "--scenario-name", "lab")
-            scenario.molecule("create", "--scenario-name", "lab")
+            shutil.rmtree(scenario.state("lab"), ignore_errors=True)
+            scenario.molecule("create", "lab")
     for name in wanted:
         _await_services(name)
 
@@ -191,7 +191,7 @@ def _remove_objects() -> None:
     label = ["--filter", f"label={LABEL}"]
     for name in scenario.SCENARIOS:
         if scenario.containers(name):
-            scenario.molecule("destroy", "--scenario-name", name)
+            scenario.molecule("destroy", name)
     # By label too: nodes that Molecule has no notes of, and what a killed build has left.
     with step("Removing containers, networks and images of the testbed"):
         for kind, listing, removal in (

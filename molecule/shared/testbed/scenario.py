@@ -14,24 +14,32 @@ SCENARIOS = ("default", "cluster", "lab")
 HOME = CACHE / "molecule"
 
 
-def molecule(*arguments: str) -> None:
-    """Run one Molecule command."""
+def state(name: str) -> Path:
+    """Where Molecule keeps its notes and the inventory of a scenario."""
+    return HOME / name
+
+
+def molecule(command: str, name: str, *options: str) -> None:
+    """Run one Molecule command on one scenario."""
     tools = Path(sys.executable).parent
     environment = {
         "PATH": f"{tools}:{os.environ['PATH']}",
-        # Molecule and its Docker driver leave state and job files in the home folder, also after `destroy`.
+        # Molecule and its Docker driver leave job files in the home folder, also after `destroy`.
         "HOME": str(HOME),
         "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(state(name)),
+        "MOLECULE_REPORT": "false",
+        "MOLECULE_COMMAND_BORDERS": "false",
     }
     HOME.mkdir(parents=True, exist_ok=True)
-    if code := stream(tools / "molecule", *arguments, env=environment):
-        raise TestbedError(f"molecule {' '.join(arguments)} ended with {code}")
+    if code := stream(tools / "molecule", command, "--scenario-name", name, *options, env=environment):
+        raise TestbedError(f"molecule {command} of {name} ended with {code}")
 
 
 def test(name: str) -> None:
     """Run a scenario's whole sequence, which removes its nodes also when a step of it fails."""
     images.ensure()
-    molecule("test", "--scenario-name", name, "--destroy", "always")
+    molecule("test", name, "--destroy", "always")
 
 
 def containers(label_value: str | None = None, *, everything: bool = True) -> dict[str, str]:

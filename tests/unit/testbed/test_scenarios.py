@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Nodes are alike in all scenarios, and the lab's scenario, inventory and code agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from testbed import images, lab, scenario
+from testbed.common import LABEL, ROOT
+
+# What a node differs in: identity, role, address, and the lab's ssh keys.
+OWN = {"name", "groups", "image", "published_ports", "docker_networks", "networks", "labels", "volumes"}
+
+
+def platforms(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / "molecule" / name / "molecule.yml").read_text()
+    found: list[dict[str, Any]] = yaml.safe_load(text)["platforms"]
+    return found
+
+
+def test_nodes_are_set_up_alike() -> None:
+    nodes = [
+        {key: value for key, value in node.items() if key not in OWN}
+        for name in scenario.SCENARIOS
+        for node in platforms(name)
+    ]
+    assert all(node == nodes[0] for node in nodes)
+    assert "privileged" not in nodes[0]
+    assert "SYS_RESOURCE" not in nodes[0]["capabilities"]
+    assert nodes[0]["keep_volumes"] is False
+
+
+@pytest.mark.parametrize("name", scenario.SCENARIOS)
+def test_objects_carry_the_label_and_the_network_of_their_scenario(name: str) -> None:
+    for node in platforms(name):
+        assert node["name"].endswith(f".{name}")
+        assert node["labels"] == {LABEL: name}
+        assert node["docker_networks"] == [{"name": f"trigger-{name}", "labels": {LABEL: name}}]
+        assert node["networks"] == [{"name": f"trigger-{name}"}]
+        assert node["image"] in {f"{images.NODE}:{kind}" for kind in images.NODES}
+
+
+@pytest.mark.parametrize("name", scenario.SCENARIOS)
+def test_nothing_is_published_beyond_the_loopback(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for node in platforms(name) for port in node["published_ports"])
+
+
+def test_lab_and_cluster_have_the_same_kinds_of_hosts() -> None:
+    kinds = [
+        {node["name"].partition(".")[0]: (node["image"], node["groups"]) for node in platforms(name)}
+        for name in ("lab", "cluster")
+    ]
+    assert kinds[0] == kinds[1]
+
+
+def test_the_inventory_reaches_the_hosts_of_the_scenario() -> None:
+    groups = yaml.safe_load((ROOT / "inventories" / "lab" / "hosts.yml").read_text())["all"]["children"]
+    for name, node in lab.platforms().items():
+        host = name.partition(".")[0]
+        ((group),) = node["groups"]
+        assert groups[group]["hosts"][host]["ansible_port"] == lab.ports(node)[22]
+    assert {host for group in groups.values() for host in group["hosts"]} == {
+        name.partition(".")[0] for name in lab.platforms()
+    }
+
+
+def test_expected_instances_are_the_workers() -> None:
+    assert lab.expected() == {"worker1", "worker2"}
+
+
+def test_host_keys_are_checked_everywhere() -> None:
+    for file in ("ansible.cfg", ".config/molecule/config.yml", "inventories/lab/group_vars/all.yml"):
+        text = (ROOT / file).read_text()
+        assert "StrictHostKeyChecking=no" not in text
+        assert "host_key_checking: false" not in text.lower()
+        assert "host_key_checking = false" not in text.lower()
+    assert "StrictHostKeyChecking=yes" in (ROOT / "inventories/lab/group_vars/all.yml").read_text()
