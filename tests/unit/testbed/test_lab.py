@@ -41,7 +41,7 @@ def test_a_missing_or_stale_instance_is_an_error(
     connected: list[cluster.Instance], worker2: cluster.Instance | None
 ) -> None:
     connected[1:] = [worker2] if worker2 else []
-    with pytest.raises(common.TestbedError, match="heartbeat.*: worker2"):
+    with pytest.raises(common.TestbedError, match=r"heartbeat.*: worker2"):
         lab.table(ended())
 
 
