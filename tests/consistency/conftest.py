@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The repository as the consistency tests see it: its files, its roles, and what the roles render on their defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Every character that a URL, an env file, YAML or Compose could trip over; the name makes a leak readable.
+NASTY = """{name} p@/ss?#w%o$r{{d}}"'\\ :é"""
+SECRET_NAMES = (
+    "postgres_password",
+    "redis_password",
+    "clickhouse_password",
+    "object_store_access_key",
+    "object_store_secret_key",
+    "session_secret",
+    "magic_link_secret",
+    "managed_worker_secret",
+    "registry_password",
+)
+SECRETS = {name: NASTY.format(name=name) for name in SECRET_NAMES} | {
+    "encryption_key": "encryption_key $32 characters..."
+}
+TOKEN = "tr_wgt_" + "Aa0" * 13 + "Z"
+ENGINE = {"NCPU": 2, "MemTotal": 4 * 2**30, "ServerVersion": "26.1.5"}
+
+# Compose project -> the role that defines it, and its variables that hold the definition and the environments.
+PROJECTS = {
+    "trigger-webapp": ("webapp", "__webapp_definition", "__webapp_environments"),
+    "trigger-registry": ("registry", "__registry_definition", None),
+    "trigger-supervisor": ("supervisor", "__supervisor_definition", "__supervisor_environment"),
+}
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def files() -> dict[str, str]:
+    """Every text file that is or could be committed: path -> text."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    texts: dict[str, str] = {}
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        # `collections/` is a link to this very folder.
+        if path.is_file() and not path.is_symlink() and not name.startswith("collections/"):
+            texts[name] = path.read_text(encoding="utf-8")
+    return texts
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """The secrets that the rendered projects were made with."""
+    return SECRETS | {"worker_token": TOKEN}
+
+
+def template(path: str) -> str:
+    """Give the expression that renders a template of a role."""
+    return f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/{path}') }}}}"
+
+
+def _playbook(folder: Path) -> list[dict[str, Any]]:
+    """Make a play that renders every project from the roles' defaults and variables, and runs none of their tasks."""
+    names = ["trigger", "docker_engine", "compose_project", *(role for role, _, _ in PROJECTS.values())]
+    sources = [ROOT / "roles" / name / "defaults/main.yml" for name in names]
+    for name in names:
+        main = ROOT / "roles" / name / "vars/main"
+        sources += sorted(main.glob("*.yml")) if main.is_dir() else [main.with_suffix(".yml")]
+    tasks = []
+    for project, (role, definition, environments) in PROJECTS.items():
+        rendered = f"{{{{ {environments} }}}}" if environments else {}
+        if role == "supervisor":
+            rendered = {"supervisor": rendered}
+        tasks.append(
+            {
+                "name": f"Render {project}",
+                "ansible.builtin.copy": {
+                    "dest": str(folder / f"{project}.json"),
+                    "mode": "0600",
+                    "content": "{{ {'text': text, 'environments': compose_project_environments} | to_json }}",
+                },
+                "vars": {
+                    "text": template("compose_project/templates/compose.yml.j2"),
+                    "compose_project_name": project,
+                    "compose_project_directory": f"/opt/trigger/{role}",
+                    "compose_project_role": role,
+                    "compose_project_definition": f"{{{{ {definition} }}}}",
+                    "compose_project_environments": rendered,
+                },
+            }
+        )
+    return [
+        {
+            "name": "Render every project",
+            "hosts": "trigger_control",
+            "connection": "local",
+            "gather_facts": False,
+            "vars_files": [str(path) for path in sources],
+            "tasks": tasks,
+        }
+    ]
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the roles render on their defaults, for secrets full of special characters and the host of ENGINE.
+
+    Project -> text (of the Compose file), compose (the text, read), environments (service -> variables).
+    """
+    folder = tmp_path_factory.mktemp("rendered")
+    (folder / "secrets.json").write_text(json.dumps(SECRETS))
+    (folder / "play.json").write_text(json.dumps(_playbook(folder)))
+    (folder / "hosts.yml").write_text(
+        yaml.safe_dump(
+            {group: {"hosts": {"control.example.com": {}}} for group in ("trigger_control", "trigger_workers")}
+        )
+    )
+    extra = {
+        "ansible_python_interpreter": sys.executable,
+        "trigger_origin": "http://localhost:8030",
+        "trigger_api_origin": "http://control.example.com:8030",
+        "webapp_admin_emails": "^me@example\\.com$",
+        "rendered_secrets": "{{ lookup('ansible.builtin.file', secrets_path) | from_json }}",
+        "secrets_path": str(folder / "secrets.json"),
+        # What tasks of the roles would have learnt from a host.
+        "__docker_engine_answer": {"stdout": json.dumps(ENGINE)},
+        "__trigger_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
+        "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
+        "__supervisor_token": {"worker_token": {"token": TOKEN}},
+        "__supervisor_socket": {"stat": {"gid": 996}},
+        # Inside the role the template is found by its name alone.
+        "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
+    }
+    (folder / "extra.json").write_text(json.dumps(extra))
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            "-i",
+            folder / "hosts.yml",
+            "-e",
+            f"@{folder / 'extra.json'}",
+            folder / "play.json",
+        ],
+        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_LOCALHOST_WARNING": "false"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rendered = {name: json.loads((folder / f"{name}.json").read_text()) for name in PROJECTS}
+    return {name: row | {"compose": yaml.safe_load(row["text"])} for name, row in rendered.items()}

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""What the roles render on their defaults, held against what the genuine programs and images can take."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+Projects = dict[str, dict[str, Any]]
+Row = tuple[str, str, dict[str, Any]]
+
+HERE = Path(__file__).parent
+CONTROL_DATA = {"webapp", "trigger-postgres", "trigger-redis", "trigger-clickhouse", "trigger-minio", "electric"}
+MEMBERS = {
+    "trigger-data": CONTROL_DATA,
+    "trigger-front": {"webapp", "trigger-minio"},
+    "trigger-registry": {"trigger-registry"},
+    "trigger-proxy": {"supervisor", "docker-socket-proxy"},
+    "trigger-runner": {"supervisor"},
+}
+INTERNAL = {"trigger-data", "trigger-proxy"}
+PUBLISHED = {"webapp": "3000", "trigger-minio": "9000", "trigger-registry": "5000"}
+# Everything else runs as a user of its own. MinIO's and the registry's volumes belong to root in their images.
+ROOT_USERS = {"trigger-minio", "trigger-registry"}
+VOLUMES = {
+    "trigger_postgres_data",
+    "trigger_redis_data",
+    "trigger_clickhouse_data",
+    "trigger_clickhouse_logs",
+    "trigger_minio_data",
+    "trigger_registry_data",
+}
+DATA_SERVICES = CONTROL_DATA - {"webapp"}
+# What the host of the fixture has.
+HOST_CPUS, HOST_MEMORY_MIB = 2, 4096
+
+
+def services(projects: Projects) -> Iterator[Row]:
+    """Give project, service and row of every service."""
+    for project, rendered in projects.items():
+        for name, row in rendered["compose"]["services"].items():
+            yield project, name, row
+
+
+def environment(projects: Projects) -> Iterator[tuple[str, str, str]]:
+    """Give service, name and value of every variable that reaches a container; the filter dotenv leaves out null."""
+    for project, service, row in services(projects):
+        given = projects[project]["environments"].get(service, {}) | row.get("environment", {})
+        for name, value in given.items():
+            if value is not None:
+                yield service, name, str(value)
+
+
+def encodings(value: str) -> set[str]:
+    """Every way in which a text could carry a secret."""
+    whole = value.encode()
+    aligned = (base64.b64encode(b"x" * shift + whole).decode()[4 if shift else 0 : -4] for shift in range(3))
+    return {value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1], value.replace("$", "$$"), *aligned}
+
+
+def test_every_service_is_there(projects: Projects) -> None:
+    assert {name for _, name, _ in services(projects)} == set().union(*MEMBERS.values())
+
+
+def test_images_are_those_that_the_testbed_builds(projects: Projects, root: Path) -> None:
+    rows = yaml.safe_load((root / "molecule/shared/images/images.yml").read_text())["images"]
+    built = {row["reference"] for row in rows if "archive" in row}
+    assert {row["image"] for _, _, row in services(projects)} == built
+
+
+def test_images_are_pinned(projects: Projects) -> None:
+    for _, name, row in services(projects):
+        tag = row["image"].rpartition("/")[2].partition(":")[2]
+        assert re.search(r"[0-9]+[.-][0-9]+", tag), f"{name}: {row['image']} floats"
+
+
+def test_environment_is_known_and_has_the_form_that_works(projects: Projects) -> None:
+    lines = (line for line in (HERE / "known_env.tsv").read_text().splitlines() if not line.startswith("#"))
+    known = {(row["service"], row["name"]): row["form"] for row in csv.DictReader(lines, delimiter="\t")}
+    seen = list(environment(projects))
+    assert {"webapp", "supervisor", "electric", "trigger-registry"} <= {service for service, _, _ in seen}
+    for service, name, value in seen:
+        assert (service, name) in known, f"{service} reads no variable {name}"
+        # The secrets of the fixture are full of special characters; where a program takes a URL they must be encoded.
+        assert re.fullmatch(known[service, name], value, re.DOTALL), (
+            f"{service}: {name}={value!r} is not {known[service, name]}"
+        )
+
+
+def test_all_secrets_are_used_and_none_is_in_a_compose_file(projects: Projects, secrets: dict[str, str]) -> None:
+    environments = "\n".join(value for _, _, value in environment(projects))
+    for name, value in secrets.items():
+        forms = encodings(value)
+        assert any(form in environments for form in forms), f"{name} reaches no program"
+        for project, rendered in projects.items():
+            assert not [form for form in forms if form in rendered["text"]], (
+                f"{name} is in the Compose file of {project}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "secret"),
+    [
+        ("webapp", "MANAGED_WORKER_SECRET", "managed_worker_secret"),
+        ("supervisor", "MANAGED_WORKER_SECRET", "managed_worker_secret"),
+        ("supervisor", "TRIGGER_WORKER_TOKEN", "worker_token"),
+        ("supervisor", "DOCKER_REGISTRY_PASSWORD", "registry_password"),
+        ("webapp", "REDIS_PASSWORD", "redis_password"),
+        ("trigger-redis", "REDISCLI_AUTH", "redis_password"),
+        ("trigger-postgres", "POSTGRES_PASSWORD", "postgres_password"),
+        ("trigger-clickhouse", "CLICKHOUSE_PASSWORD", "clickhouse_password"),
+        ("trigger-minio", "MINIO_ROOT_PASSWORD", "object_store_secret_key"),
+        ("webapp", "OBJECT_STORE_SECRET_ACCESS_KEY", "object_store_secret_key"),
+        ("webapp", "ENCRYPTION_KEY", "encryption_key"),
+    ],
+)
+def test_both_ends_get_the_same_secret(
+    projects: Projects, secrets: dict[str, str], service: str, name: str, secret: str
+) -> None:
+    assert [value for at, found, value in environment(projects) if (at, found) == (service, name)] == [secrets[secret]]
+
+
+def test_services_have_no_right_that_they_need_not(projects: Projects) -> None:
+    for _, name, row in services(projects):
+        assert row["cap_drop"] == ["ALL"], name
+        assert row["security_opt"] == ["no-new-privileges:true"], name
+        assert not set(row) & {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode", "userns_mode"}, name
+        user = str(row.get("user", "image"))
+        assert (user.partition(":")[0] in ("0", "root")) == (name in ROOT_USERS), f"{name} runs as {user}"
+
+
+def test_services_come_back_and_do_not_fill_the_disk(projects: Projects) -> None:
+    for _, name, row in services(projects):
+        assert row["restart"] == "unless-stopped", name
+        assert set(row["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
+def test_everything_carries_the_label(projects: Projects) -> None:
+    for project, rendered in projects.items():
+        role = project.removeprefix("trigger-")
+        for kind in ("services", "networks", "volumes"):
+            for name, row in rendered["compose"].get(kind, {}).items():
+                assert row["labels"]["dev.trigger.ansible/role"] == role, f"{kind} {name}"
+
+
+def test_limits_are_clamped_to_the_host(projects: Projects) -> None:
+    for _, name, row in services(projects):
+        assert 0 < row["cpus"] <= HOST_CPUS, name
+        assert 0 < int(row["mem_limit"].removesuffix("m")) <= HOST_MEMORY_MIB, name
+
+
+def test_the_heap_of_the_webapp_ends_before_its_memory(projects: Projects) -> None:
+    heap = projects["trigger-webapp"]["environments"]["webapp"]["NODE_MAX_OLD_SPACE_SIZE"]
+    limit = projects["trigger-webapp"]["compose"]["services"]["webapp"]["mem_limit"].removesuffix("m")
+    assert int(heap) == int(limit) * 8 // 10
+
+
+def test_networks_hold_exactly_their_members(projects: Projects) -> None:
+    found: dict[str, set[str]] = {}
+    for _, name, row in services(projects):
+        for network in row["networks"]:
+            found.setdefault(network, set()).add(name)
+    assert found == MEMBERS
+    declared = {name: row for rendered in projects.values() for name, row in rendered["compose"]["networks"].items()}
+    assert {name for name, row in declared.items() if row.get("internal")} == INTERNAL
+    assert all(row["name"] == name for name, row in declared.items())
+
+
+def test_nothing_else_is_published(projects: Projects) -> None:
+    found = {name: row["ports"] for _, name, row in services(projects) if "ports" in row}
+    assert {name: [port.rpartition(":")[2] for port in ports] for name, ports in found.items()} == {
+        name: [port] for name, port in PUBLISHED.items()
+    }
+    assert all(port.count(":") == 2 for port in itertools.chain.from_iterable(found.values())), "no address to bind to"
+
+
+def test_only_the_proxy_has_the_socket_of_the_engine(projects: Projects) -> None:
+    holders = {
+        name for _, name, row in services(projects) if any("docker.sock" in volume for volume in row.get("volumes", []))
+    }
+    assert holders == {"docker-socket-proxy"}
+
+
+def test_volumes_have_the_names_that_users_know(projects: Projects) -> None:
+    assert {
+        row["name"] for rendered in projects.values() for row in rendered["compose"].get("volumes", {}).values()
+    } == VOLUMES
+
+
+def test_a_mounted_file_is_seen_by_compose(projects: Projects) -> None:
+    """Compose does not look into a file that a service mounts; a label with its checksum tells it about a change."""
+    for _, name, row in services(projects):
+        mounted = [volume for volume in row.get("volumes", []) if re.search(r"\.(conf|cfg|yml|xml):", volume)]
+        assert bool(mounted) == ("dev.trigger.ansible/config" in row["labels"]), name
+
+
+def test_health_checks_use_what_the_genuine_image_holds(projects: Projects) -> None:
+    tools = yaml.safe_load((HERE / "image_tools.yml").read_text())
+    for _, name, row in services(projects):
+        kind, *words = row["healthcheck"]["test"]
+        assert kind in ("CMD", "CMD-SHELL"), name
+        if kind == "CMD":
+            used = {words[0]}
+        else:
+            lexer = shlex.shlex(words[0], posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            parts = [
+                list(group)
+                for split, group in itertools.groupby(lexer, lambda word: word in ("|", "||", "&&", ";"))
+                if not split
+            ]
+            used = {"sh", *(part[0] for part in parts)}
+        assert used <= set(tools[row["image"].rpartition(":")[0]]), f"{name}: {used}"
+        assert "localhost" not in " ".join(words), f"{name}: localhost may be ::1, on which not every program listens"
+
+
+def test_the_start_order_goes_by_health(projects: Projects) -> None:
+    rows = {name: row for _, name, row in services(projects)}
+    assert set(rows["webapp"]["depends_on"]) == DATA_SERVICES
+    assert set(rows["supervisor"]["depends_on"]) == {"docker-socket-proxy"}
+    for name, row in rows.items():
+        for needed in row.get("depends_on", {}).values():
+            assert needed["condition"] == "service_healthy", name
+
+
+def test_postgres_can_replicate_and_cannot_fill_the_disk(projects: Projects) -> None:
+    command = projects["trigger-webapp"]["compose"]["services"]["trigger-postgres"]["command"]
+    settings = dict(word.split("=", 1) for word in command if "=" in word)
+    assert settings["wal_level"] == "logical"
+    assert int(settings["max_replication_slots"]) >= 2
+    assert re.fullmatch("[1-9][0-9]*MB", settings["max_slot_wal_keep_size"])
+
+
+def test_supervisors_start_runners_where_they_reach_them(projects: Projects) -> None:
+    values = projects["trigger-supervisor"]["environments"]["supervisor"]
+    networks = projects["trigger-supervisor"]["compose"]["networks"]
+    assert values["DOCKER_RUNNER_NETWORKS"] in networks
+    assert not networks[values["DOCKER_RUNNER_NETWORKS"]].get("internal")
+    assert values["TRIGGER_WORKLOAD_API_DOMAIN"] == "supervisor"
+    assert values["DOCKER_HOST"] == "tcp://docker-socket-proxy:2375"
+    assert (
+        "localhost"
+        not in values["TRIGGER_API_URL"] + values["OTEL_EXPORTER_OTLP_ENDPOINT"] + values["DOCKER_REGISTRY_URL"]
+    )

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: MIT
+"""The repository as a whole: licence, names, pins, published secrets, and that the documents tell the truth."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# Published with the community stack and upstream's examples; later releases of the webapp refuse them.
+# Written in halves, because nothing in the repository may hold them, this file included.
+PUBLISHED = [
+    "managed" + "-secret",
+    "very-secure" + "-indeed",
+    "very-safe" + "-password",
+    "2818143646516f6f" + "ffd707b36f334bbb",
+    "44da78b7bbb0dfe7" + "09cf38931d25dcdd",
+    "f686147ab967943e" + "bbe9ed3b496e465a",
+    "447c29678f9eaf28" + "9e9c4b70d3dd8a7f",
+]
+HEADER = "SPDX-License-Identifier: MIT"
+# Formats that cannot hold a comment, and the licence itself.
+NO_HEADER = re.compile(r"(^|/)(LICENSE|\.gitkeep|py\.typed)$|\.json$")
+DEPLOYED = ("roles/", "plugins/", "playbooks/", "inventories/", "meta/", "site.yml", "galaxy.yml")
+KEYWORDS = set(
+    """
+    always become become_user block changed_when check_mode connection delay delegate_to diff environment
+    failed_when gather_facts handlers hosts loop loop_control name no_log notify post_tasks pre_tasks register
+    rescue retries roles run_once serial strategy tags tasks throttle until vars vars_files when
+    """.split()
+)
+MODULE = re.compile(r"(ansible\.builtin|community\.docker|selfhosted\.trigger_dev)\.\w+")
+
+
+def load(path: Path) -> Any:
+    """Read a YAML file."""
+    return yaml.safe_load(path.read_text())
+
+
+def test_the_listing_is_not_empty(files: dict[str, str]) -> None:
+    """Guards every test that looks at all files."""
+    assert {"galaxy.yml", "site.yml", "roles/webapp/defaults/main.yml", "README.md"} <= set(files)
+
+
+def test_every_file_carries_the_licence(files: dict[str, str]) -> None:
+    missing = [
+        name
+        for name, text in files.items()
+        if not NO_HEADER.search(name) and HEADER not in "\n".join(text.split("\n")[:3])
+    ]
+    assert missing == []
+
+
+def test_no_published_secret_is_in_anything_that_is_deployed(files: dict[str, str]) -> None:
+    found = [
+        (name, value)
+        for name, text in files.items()
+        if name.startswith(DEPLOYED)
+        for value in PUBLISHED
+        if value in text
+    ]
+    assert found == []
+
+
+def test_no_password_is_a_default(files: dict[str, str]) -> None:
+    """A variable that ends like a secret has no value in roles and inventories."""
+    given = re.compile(
+        r"^\s*[\w.]*_(?:secret|password|token|key): *(?!$|\"\"|''|\"?\{\{|!vault|\d+$)(.+)$", re.MULTILINE
+    )
+    found = [
+        (name, match.group())
+        for name, text in files.items()
+        if re.match(r"(roles/\w+/defaults|inventories)/", name)
+        for match in given.finditer(text)
+    ]
+    assert found == []
+
+
+def test_nothing_names_a_machine_or_a_registry_of_packages(files: dict[str, str]) -> None:
+    # Written so that the pattern does not find itself.
+    local = re.compile(
+        r"(?<![\w.{}])/(?:work|home/\w+|Users)/[\w]|/tmp/wor[k]|\.\./share[d]/facts|artifactor[y]|nexu[s]\."
+    )
+    found = [
+        (name, match.group())
+        for name, text in files.items()
+        for match in local.finditer(text)
+        if "node" not in match.group()
+    ]
+    assert found == []
+
+
+def test_errors_are_never_ignored(files: dict[str, str]) -> None:
+    pattern = re.compile(r"^\s*(?:ignore_errors|ignore_unreachable|failed_when: *(?:false|no)\b)", re.MULTILINE)
+    assert [name for name, text in files.items() if name.endswith(".yml") and pattern.search(text)] == []
+
+
+def test_host_keys_are_always_checked(files: dict[str, str]) -> None:
+    pattern = re.compile(
+        r"host_key_checking *[=:] *(?:false|no|0)|StrictHostKeyChecking[= ](?:no|off)|UserKnownHostsFile=/dev/null",
+        re.IGNORECASE,
+    )
+    assert [name for name, text in files.items() if pattern.search(text) and not name.startswith("tests/")] == []
+
+
+def test_playbooks_can_be_called_by_their_full_name(root: Path) -> None:
+    for path in (root / "playbooks").glob("*.yml"):
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", path.stem), path.name
+    assert load(root / "site.yml")[0]["ansible.builtin.import_playbook"] == "playbooks/site.yml"
+
+
+def modules(rows: Any) -> list[str]:
+    """Name every module that a list of plays or tasks calls."""
+    found: list[str] = []
+    for row in rows if isinstance(rows, list) else []:
+        for key, value in row.items():
+            if key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+                found += modules(value)
+            elif key == "roles":
+                found += [item["role"] if isinstance(item, dict) else item for item in value]
+            elif key not in KEYWORDS:
+                found.append(key)
+    return found
+
+
+def test_modules_and_roles_are_called_by_their_full_name(files: dict[str, str]) -> None:
+    seen = 0
+    for name, text in files.items():
+        if re.match(r"roles/\w+/tasks/|playbooks/|site\.yml|molecule/[\w/]+\.yml$", name) and not name.endswith(
+            "molecule.yml"
+        ):
+            loaded = yaml.safe_load(text)
+            for module in modules(loaded):
+                seen += 1
+                assert MODULE.fullmatch(module), f"{name}: {module}"
+    assert seen > 50
+
+
+def test_every_task_has_a_name(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if re.match(r"roles/\w+/tasks/|playbooks/", name):
+            for row in yaml.safe_load(text):
+                assert re.match("[A-Z]", row["name"]), f"{name}: {row['name']}"
+
+
+def test_the_version_stands_in_one_place(root: Path, files: dict[str, str]) -> None:
+    version = load(root / "galaxy.yml")["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    pattern = re.compile(rf"\bversion[\"']?\s*[=:]\s*[\"']?{re.escape(version)}\b", re.IGNORECASE)
+    assert [name for name, text in files.items() if pattern.search(text)] == ["galaxy.yml"]
+
+
+def test_the_default_release_is_pinned(root: Path) -> None:
+    assert re.fullmatch(r"v\d+\.\d+\.\d+", load(root / "roles/trigger/defaults/main.yml")["trigger_version"])
+
+
+def test_the_collection_names_what_it_needs(root: Path) -> None:
+    galaxy = load(root / "galaxy.yml")
+    assert (galaxy["namespace"], galaxy["name"]) == ("selfhosted", "trigger_dev")
+    assert set(galaxy["dependencies"]) == {"community.docker"}
+    assert (root / galaxy["readme"]).is_file()
+    assert {"collections", ".cache", ".git"} <= set(galaxy["build_ignore"]), (
+        "collections/ is a link to the collection itself"
+    )
+    requires = load(root / "meta/runtime.yml")["requires_ansible"]
+    minimum = re.fullmatch(r">=(\d+\.\d+)\.\d+", requires)
+    assert minimum
+    for meta in root.glob("roles/*/meta/main.yml"):
+        assert load(meta)["galaxy_info"]["min_ansible_version"] == minimum[1], meta.parents[1].name
+    readme = (root / "README.md").read_text()
+    assert f"ansible-core ≥ {minimum[1]}" in readme
+
+
+def test_galaxy_requirements_are_those_of_the_collection(root: Path) -> None:
+    asked = {row["name"]: row.get("version") for row in load(root / "requirements.yml")["collections"]}
+    assert set(asked) == set(load(root / "galaxy.yml")["dependencies"])
+
+
+def test_python_requirements_are_pinned(root: Path) -> None:
+    for path in root.glob("requirements*.txt"):
+        for line in path.read_text().splitlines():
+            if line.strip() and not line.startswith(("#", "-r", "    ", "--hash")):
+                assert re.match(r"[\w.\[\]-]+==\S+", line), f"{path.name}: {line}"
+
+
+def test_the_link_makes_the_full_name_work_from_a_checkout(root: Path) -> None:
+    link = root / "collections/ansible_collections/selfhosted/trigger_dev"
+    assert link.is_symlink()
+    assert link.resolve() == root
+
+
+def targets(root: Path) -> set[str]:
+    """Name the targets of the Makefile; a pattern stands for itself."""
+    text = (root / "Makefile").read_text()
+    scenarios = re.search(r"^SCENARIOS := (.+)$", text, re.MULTILINE)
+    assert scenarios
+    plain = set(re.findall(r"^([a-z][a-z-]*):(?!=)", text, re.MULTILINE))
+    return plain | {f"molecule-{name}" for name in scenarios[1].split()}
+
+
+def test_documents_name_commands_that_exist(root: Path, files: dict[str, str]) -> None:
+    known = targets(root)
+    assert {"lab", "lab-down", "test"} <= known
+    for name, text in files.items():
+        if name.endswith(".md") or name.startswith((".ci/", ".github/")):
+            used = set(re.findall(r"(?:^|[`\s])make ([a-z][a-z-]*)(?=$|[\s`])", text, re.MULTILINE))
+            prose = {"it", "sure", "that", "the", "a", "them", "this", "changes"}
+            assert used - prose <= known, name
+
+
+def test_documents_name_files_that_exist(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if name.endswith(".md"):
+            for link in re.findall(r"\]\(([^)#:\s]+)\)", text):
+                assert (root / name).parent.joinpath(link).exists(), f"{name}: {link}"
+            for inventory in re.findall(r"-i (inventories/\w+)", text):
+                assert inventory == "inventories/mine" or (root / inventory / "hosts.yml").is_file(), (
+                    f"{name}: {inventory}"
+                )
+
+
+def options(path: Path) -> set[str]:
+    """Name the variables of a role, the required ones too."""
+    return set().union(*(spec["options"] for spec in load(path)["argument_specs"].values()))
+
+
+def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) -> None:
+    known = set().union(*(options(path) for path in root.glob("roles/*/meta/argument_specs.yml")))
+    prefixes = "|".join(path.name for path in (root / "roles").iterdir())
+    # Labels of Docker objects, groups and volumes share the prefix.
+    other = {"trigger_control", "trigger_workers", "trigger_dev"}
+    other |= set(load(root / "roles/trigger/vars/main.yml")["__trigger_secret_lengths"])
+    for name, text in files.items():
+        if name in ("README.md",) or re.match(r"roles/\w+/README\.md|docs/|inventories/.*\.yml", name):
+            for word in re.findall(rf"(?<![\w./])(?:{prefixes})_[a-z_]+(?!\w|[./])", text):
+                is_volume = re.fullmatch(r"trigger_\w+_(data|logs)", word)
+                is_plugin = any((root / "plugins" / kind / f"{word}.py").is_file() for kind in ("modules", "filter"))
+                assert word in known | other or is_volume or is_plugin or (root / "roles" / word).is_dir(), (
+                    f"{name}: {word}"
+                )
+
+
+def test_inventories_set_variables_that_exist(root: Path) -> None:
+    known = set().union(*(load(path) or {} for path in root.glob("roles/*/defaults/main.yml")))
+    own = {"lab_directory", "testbed_archives"}
+    for path in [*root.glob("inventories/*/group_vars/*.yml"), *root.glob("molecule/**/group_vars/*.yml")]:
+        for name in load(path) or {}:
+            assert name in known | own or name.startswith("ansible_"), f"{path.relative_to(root)}: {name}"
+
+
+@pytest.mark.parametrize("inventory", ["lab", "local", "prod"])
+def test_inventories_have_both_groups(root: Path, inventory: str) -> None:
+    children = load(root / "inventories" / inventory / "hosts.yml")["all"]["children"]
+    assert len(children["trigger_control"]["hosts"]) == 1
+    assert len(children["trigger_workers"]["hosts"]) >= 1
+
+
+def test_plugins_are_documented_and_tested(root: Path) -> None:
+    modules_found = sorted((root / "plugins/modules").glob("[!_]*.py"))
+    assert modules_found
+    for path in modules_found:
+        text = path.read_text()
+        for part in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
+            assert re.search(rf"^{part} = r?\"\"\"", text, re.MULTILINE), f"{path.name}: {part}"
+        document = yaml.safe_load(re.search(r'^DOCUMENTATION = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL)[1])  # type: ignore[index]
+        assert {"check_mode", "diff_mode"} <= set(document["attributes"]), path.name
+        assert document["module"] == path.stem
+        assert (root / f"tests/unit/plugins/modules/test_{path.stem}.py").is_file(), path.name
+    for path in sorted((root / "plugins/filter").glob("[!_]*.py")):
+        assert path.with_suffix(".yml").is_file(), path.name
+        assert (root / f"tests/unit/plugins/filter/test_{path.stem}.py").is_file(), path.name
+
+
+def test_lint_passes_over_nothing(root: Path) -> None:
+    config = load(root / ".ansible-lint") if (root / ".ansible-lint").is_file() else load(root / ".ansible-lint.yml")
+    assert config["profile"] == "production"
+    assert not config.get("skip_list")
+    assert not config.get("warn_list")
+
+
+def test_scenarios_run_the_whole_sequence(root: Path) -> None:
+    shared = load(root / ".config/molecule/config.yml")
+    steps = [step for step in shared["scenario"]["test_sequence"] if step not in ("dependency", "destroy")]
+    assert steps == ["create", "prepare", "check", "converge", "idempotence", "check", "verify"]
+    assert shared["scenario"]["test_sequence"][-1] == "destroy"
+    assert shared["verifier"]["name"] == "testinfra"
+    for name in ("default", "cluster"):
+        text = (root / "molecule" / name / "molecule.yml").read_text()
+        assert "test_sequence" not in text, "a scenario with a sequence of its own"
+        assert "SYS_RESOURCE" not in re.sub(r"#.*", "", text)
+        own = yaml.safe_load(text)
+        assert not any(platform.get("privileged") for platform in own["platforms"])
+
+
+def test_continuous_integration_calls_the_same_targets(root: Path) -> None:
+    assert re.search(r"^(?:exec )?make test\b", (root / ".ci/run").read_text(), re.MULTILINE)
+    workflow = (root / ".github/workflows/ci.yml").read_text()
+    used = set(re.findall(r"\bmake ([a-z][a-z-]*)", workflow))
+    assert used - {"molecule-"} <= targets(root)
+    for name in ("default", "cluster"):
+        assert re.search(rf"\b{name}\b", workflow), f"the matrix lacks {name}"
+
+
+def test_json_files_can_be_read(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if name.endswith(".json"):
+            json.loads(text)
