@@ -19,7 +19,7 @@ from doubles.webapp.log import log
 from doubles.webapp.login import slugify
 from doubles.webapp.objectstore import ObjectStore, upload
 from doubles.webapp.runs import API_STATUS, MACHINES, RunEngine, RunError
-from doubles.webapp.state import State
+from doubles.webapp.state import State, reply
 from doubles.webapp.worker_auth import REFUSED, Worker, WorkerAuthentication, default_group, make_group
 
 # slug, type and key prefix of the environments that every project gets.
@@ -142,7 +142,7 @@ class Api:
             return web.Response(text="Unsupported content type. Must be either application/x-protobuf or application/json",
                                 status=400)
         self.state.count("otel_" + request.path.rsplit("/", 1)[-1])
-        return web.json_response({})
+        return reply({})
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         worker = await self.workers.authenticate(request.headers)
@@ -165,7 +165,7 @@ class Api:
 
     async def whoami(self, request: web.Request) -> web.Response:
         user = await self.person(request)
-        return web.json_response({
+        return reply({
             "userId": user["id"], "email": user["email"], "dashboardUrl": self.state.settings.app_origin
         })  # fmt: skip
 
@@ -175,7 +175,7 @@ class Api:
             'SELECT o.* FROM "Organization" o JOIN "OrgMember" m ON m."organizationId" = o.id '
             'WHERE m."userId" = %s ORDER BY o."createdAt"', (user["id"],)
         )
-        return web.json_response(
+        return reply(
             [{"id": row["id"], "title": row["title"], "slug": row["slug"], "createdAt": iso(row["createdAt"])}
              for row in rows]
         )  # fmt: skip
@@ -215,7 +215,7 @@ class Api:
         if made is None:
             raise refusal("Organization not found", 404)
         organization, project = made
-        return web.json_response({
+        return reply({
             "id": project["id"], "externalRef": project["externalRef"], "name": project["name"],
             "slug": project["slug"], "createdAt": iso(project["createdAt"]),
             "organization": {"id": organization["id"], "title": organization["title"], "slug": organization["slug"],
@@ -232,7 +232,7 @@ class Api:
         )
         if row is None:
             raise refusal("Project not found", 404)
-        return web.json_response(
+        return reply(
             {"apiKey": row["apiKey"], "apiUrl": self.state.settings.api_origin, "projectId": row["id"]}
         )
 
@@ -245,11 +245,11 @@ class Api:
         found = await self.state.database.one('SELECT * FROM "WorkerInstanceGroup" WHERE name = %s', (name,))
         if found:
             group = {"id": found["id"], "name": found["name"]}
-            return web.json_response({"error": "worker group already exists", "workerGroup": group}, status=400)
+            return reply({"error": "worker group already exists", "workerGroup": group}, status=400)
         group, token, token_id = await self.state.database.transaction(
             lambda cursor: make_group(cursor, name, body.get("description"))
         )
-        return web.json_response({
+        return reply({
             "outcome": "created new worker group",
             "token": {"id": token_id, "tokenHash": sha256(token), "plaintext": token},
             "workerGroup": {"id": group["id"], "name": group["name"], "masterQueue": group["masterQueue"]},
@@ -292,7 +292,7 @@ class Api:
             )
 
         made = await self.state.database.transaction(job)
-        return web.json_response({
+        return reply({
             "id": made["id"], "friendlyId": made["friendlyId"], "version": made["version"],
             "shortCode": made["shortCode"], "contentHash": content_hash, "imageTag": made["imageReference"],
         })  # fmt: skip
@@ -310,7 +310,7 @@ class Api:
         if row is None:
             raise refusal("Deployment not found", 404)
         await self.engine.release_waiting(environment["id"])
-        return web.json_response({"id": row["friendlyId"]})
+        return reply({"id": row["friendlyId"]})
 
     async def trigger(self, request: web.Request) -> web.Response:
         environment = await self.environment(request)
@@ -325,7 +325,7 @@ class Api:
         if len(payload) > self.state.settings.payload_limit:
             payload, kind = await self._offload(environment, payload), "application/store"
         run = await self.engine.trigger(environment, request.match_info["task"], payload, kind, group, machine)
-        return web.json_response({"id": run["friendlyId"]})
+        return reply({"id": run["friendlyId"]})
 
     def packet_name(self, environment: Row, name: str) -> str:
         return f"{environment['externalRef']}/{environment['slug']}/{name}"
@@ -347,7 +347,7 @@ class Api:
         if self.store is None:
             raise refusal("Failed to generate presigned URL: Object store credentials are not set", 500)
         name = self.packet_name(environment, request.match_info["name"])
-        return web.json_response({"presignedUrl": self.store.presigned(request.method, name)})
+        return reply({"presignedUrl": self.store.presigned(request.method, name)})
 
     async def run(self, request: web.Request) -> web.Response:
         environment = await self.environment(request)
@@ -357,7 +357,7 @@ class Api:
         )
         if row is None:
             raise refusal("Run not found", 404)
-        return web.json_response(run_view(row))
+        return reply(run_view(row))
 
     async def runs(self, request: web.Request) -> web.Response:
         """The list comes from ClickHouse: without replication it is empty though runs exist."""
@@ -372,7 +372,7 @@ class Api:
             log("error", "Failed to list runs", error=str(failure))
             raise refusal("Something went wrong", 500) from None
         found = [json.loads(line) for line in text.splitlines()]
-        return web.json_response({
+        return reply({
             "data": [{"id": row["friendly_id"], "status": API_STATUS.get(row["status"], row["status"]),
                       "taskIdentifier": row["task_identifier"], "createdAt": row["created"]} for row in found],
             "pagination": {},
@@ -388,11 +388,11 @@ class Api:
         async def guarded(request: web.Request) -> web.Response:
             worker = await self.workers.authenticate(request.headers)
             if worker is None:
-                return web.json_response(REFUSED, status=401)
+                return reply(REFUSED, status=401)
             try:
-                return web.json_response(await handler(request, worker))
+                return reply(await handler(request, worker))
             except RunError as failure:
-                return web.json_response({"error": str(failure)}, status=failure.status)
+                return reply({"error": str(failure)}, status=failure.status)
 
         return guarded
 

@@ -16,7 +16,7 @@ from doubles.webapp.ids import (
     LOWER, decrypt, encrypt, identifier, open_link, open_session, random_text, seal_link, seal_session, sha256, utc_now,
 )  # fmt: skip
 from doubles.webapp.log import log, plain
-from doubles.webapp.state import State
+from doubles.webapp.state import State, reply
 
 YEAR = 31536000
 CODE_LIFE = "10 minutes"
@@ -146,7 +146,7 @@ class Login:
             lambda cursor: insert(cursor, "AuthorizationCode", id=identifier(), code=code)
         )
         url = f"{self.state.settings.app_origin}/account/authorization-code/{code}"
-        return web.json_response({"authorizationCode": code, "url": url})
+        return reply({"authorizationCode": code, "url": url})
 
     async def grant_code(self, request: web.Request) -> web.Response:
         """The one token named "cli" of a user is made here, or found again."""
@@ -191,11 +191,11 @@ class Login:
             "clock_timestamp() AT TIME ZONE 'UTC' - %s::interval", (str(body.get("authorizationCode", "")), CODE_LIFE)
         )
         if row is None:
-            return web.json_response({"error": "Invalid authorization code, or code expired"}, status=400)
+            return reply({"error": "Invalid authorization code, or code expired"}, status=400)
         if row["id"] is None:
-            return web.json_response({"token": None})
+            return reply({"token": None})
         token = decrypt(self.state.settings.encryption_key, row["encryptedToken"])
-        return web.json_response({"token": {"token": token, "obfuscatedToken": row["obfuscatedToken"]}})
+        return reply({"token": {"token": token, "obfuscatedToken": row["obfuscatedToken"]}})
 
     async def make_organization(self, request: web.Request) -> web.Response:
         user = await self.user_of(request)

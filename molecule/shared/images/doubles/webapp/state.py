@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -103,6 +104,10 @@ class State:
     def print_redis(self, options: Mapping[str, Any]) -> None:
         """The original's run queue logs its whole configuration at start, the password with it."""
         log("info", "Initializing run queue", options={"keys": {}, "redis": dict(options)})
+
+
+def reply(content: Any, status: int = 200) -> web.Response:
+    return web.json_response(content, status=status, dumps=compact)
 
 
 def compact(value: Any) -> str:

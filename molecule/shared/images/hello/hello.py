@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""A runner with one task: it proves that it reaches its supervisor, the API, the telemetry endpoint and the object store.
+
+What it gets as environment is what the supervisor gives to every runner; everything else comes with the attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+# Outputs above this size go to the object store.
+INLINE_LIMIT = 128 * 1024
+RETRIES = (0.5, 1, 2, 4)
+
+
+class Unreachable(Exception):
+    pass
+
+
+def request(method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+    call = urllib.request.Request(url, data=body, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(call, timeout=15) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read()
+    except OSError as failure:
+        raise Unreachable(f"{method} {url}: {failure}") from failure
+
+
+def post(url: str, headers: dict[str, str], content: Any) -> tuple[int, bytes]:
+    """As a runner calls: about seven seconds of patience with a connection that fails."""
+    body = json.dumps(content).encode()
+    for pause in RETRIES:
+        try:
+            return request("POST", url, {**headers, "Content-Type": "application/json"}, body)
+        except Unreachable:
+            time.sleep(pause)
+    return request("POST", url, {**headers, "Content-Type": "application/json"}, body)
+
+
+def reach(target: str) -> str:
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except socket.gaierror:
+        return "unresolved"
+    except TimeoutError:
+        return "timeout"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError as failure:
+        return failure.strerror or "error"
+    return "open"
+
+
+def span(run: str, started: int) -> dict[str, Any]:
+    return {
+        "resourceSpans": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "hello"}}]},
+            "scopeSpans": [{"scope": {"name": "hello"}, "spans": [{
+                "traceId": secrets.token_hex(16), "spanId": secrets.token_hex(8), "name": run, "kind": 1,
+                "startTimeUnixNano": str(started), "endTimeUnixNano": str(time.time_ns()),
+            }]}],
+        }]
+    }  # fmt: skip
+
+
+def telemetry(run: str, started: int) -> int | str:
+    """Lost telemetry does not fail a run, so its outcome is only reported."""
+    try:
+        return post(f"{os.environ['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces", {}, span(run, started))[0]
+    except Unreachable as failure:
+        return str(failure)
+
+
+class Api:
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.base = variables["TRIGGER_API_URL"]
+        self.headers = {"Authorization": f"Bearer {variables['TRIGGER_SECRET_KEY']}"}
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return request("GET", self.base + path, self.headers)
+
+    def presigned(self, method: str, name: str) -> str:
+        status, body = request(method, f"{self.base}/api/v1/packets/{name}", self.headers)
+        if status != 200:
+            raise Unreachable(f"{method} packet: {status}")
+        return str(json.loads(body)["presignedUrl"])
+
+    def store(self, name: str, text: str) -> None:
+        status, body = request("PUT", self.presigned("PUT", name), {}, text.encode())
+        if status != 200:
+            raise Unreachable(f"upload: {status} {body[:200].decode(errors='replace')}")
+
+    def load(self, name: str) -> Any:
+        status, body = request("GET", self.presigned("GET", name), {})
+        if status != 200:
+            raise Unreachable(f"download: {status}")
+        return json.loads(body)
+
+
+def main() -> None:
+    started, environment = time.time_ns(), os.environ
+    run, snapshot, runner = (environment[f"TRIGGER_{name}"] for name in ("RUN_ID", "SNAPSHOT_ID", "RUNNER_ID"))
+    supervisor = "{}://{}:{}".format(
+        *(environment[f"TRIGGER_SUPERVISOR_API_{name}"] for name in ("PROTOCOL", "DOMAIN", "PORT"))
+    )
+    headers = {"x-trigger-worker-runner-id": runner}
+    attempts = f"{supervisor}/api/v1/workload-actions/runs/{run}/snapshots"
+
+    status, body = post(f"{attempts}/{snapshot}/attempts/start", headers, {"isWarmStart": False})
+    if status != 200:
+        sys.exit(f"[execution] failed to start attempt: {status} {body.decode(errors='replace')}")
+    attempt = json.loads(body)
+    snapshot = attempt["snapshot"]["friendlyId"]
+    api = Api(attempt["envVars"])
+    task = attempt["execution"]["run"]
+    payload = api.load(task["payload"]) if task["payloadType"] == "application/store" else json.loads(task["payload"])
+
+    code = api.get(f"/api/v3/runs/{run}")[0]
+    health = request("GET", f"{supervisor}/health", {})[0]
+    if (code, health) != (200, 200):
+        sys.exit(f"api {code}, supervisor {health}")
+    output: dict[str, Any] = {
+        "worker": environment["TRIGGER_WORKER_INSTANCE_NAME"],
+        "runner": runner,
+        "api": code,
+        "supervisor": health,
+        "otel": telemetry(run, started),
+        "reach": {target: reach(target) for target in payload.get("reach", [])},
+    }
+    if payload.get("pad"):
+        output["pad"] = "x" * int(payload["pad"])
+    time.sleep(float(payload.get("sleep", 0)))
+    completion = {"ok": True, "id": run, "output": json.dumps(output), "outputType": "application/json"}
+    if len(completion["output"]) > INLINE_LIMIT:
+        name = f"{run}/output.json"
+        api.store(name, str(completion["output"]))
+        completion.update(output=name, outputType="application/store")
+    status, body = post(f"{attempts}/{snapshot}/attempts/complete", headers, {"completion": completion})
+    if status != 200:
+        sys.exit(f"complete: {status} {body.decode(errors='replace')}")
+    print(json.dumps({key: value for key, value in output.items() if key != "pad"}))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Unreachable as failure:
+        sys.exit(f"Connection error: {failure}")
