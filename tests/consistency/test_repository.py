@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.playbook.block import Block
+from ansible.playbook.play import Play
+from ansible.playbook.task import Task
 
 # Published with the community stack and upstream's examples; later releases of the webapp refuse them.
 # Written in halves, because nothing in the repository may hold them, this file included.
@@ -26,13 +29,7 @@ HEADER = "SPDX-License-Identifier: MIT"
 # Formats that cannot hold a comment, and the licence itself.
 NO_HEADER = re.compile(r"(^|/)(LICENSE|\.gitkeep|py\.typed)$|\.json$")
 DEPLOYED = ("roles/", "plugins/", "playbooks/", "inventories/", "meta/", "site.yml", "galaxy.yml")
-KEYWORDS = set(
-    """
-    always become become_user block changed_when check_mode connection delay delegate_to diff environment
-    failed_when gather_facts handlers hosts loop loop_control name no_log notify post_tasks pre_tasks register
-    rescue retries roles run_once serial strategy tags tasks throttle until vars vars_files when
-    """.split()
-)
+KEYWORDS = {*Play.fattributes, *Block.fattributes, *Task.fattributes}
 MODULE = re.compile(r"(ansible\.builtin|community\.docker|selfhosted\.trigger_dev)\.\w+")
 
 
