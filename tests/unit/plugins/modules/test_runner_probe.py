@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
+from ansible_collections.selfhosted.trigger_dev.plugins.modules import runner_probe
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.runner_probe import (
+    Parameters,
+    ProbeError,
+    Reply,
+    addresses,
+    judge,
+    parameters,
+    probe,
+    speak,
+    sweep,
+)
+
+Invoke = Callable[..., dict[str, Any]]
+IMAGE = "control.lab:5000/trigger/probe:2.8.3"
+WANTED = Parameters(
+    proxy_container="proxy-1",
+    proxy_network="trigger-proxy",
+    proxy_port=2375,
+    image=IMAGE,
+    registry_url="control.lab:5000",
+    registry_username="trigger",
+    registry_password='pä"ss~~??>>',
+    network="trigger-runner",
+    urls=["http://supervisor:8020/health"],
+    unreachable=["docker-socket-proxy:2375"],
+    timeout=60,
+)
+AVOID = ["docker-socket-proxy:2375", "172.24.0.2:2375"]
+NAME = "trigger-probe-0123456789abcdef"
+GOOD_LOG = """== 0 reach=http://supervisor:8020/health
+Connecting to supervisor:8020 (172.25.0.2:8020)
+null                 100% |********************************|     2  0:00:00 ETA
+== 1 avoid=docker-socket-proxy:2375
+wget: bad address 'docker-socket-proxy'
+== 1 avoid=172.24.0.2:2375
+Connecting to 172.24.0.2:2375 (172.24.0.2:2375)
+wget: download timed out
+"""
+UP_TO_DATE = '{"status":"Pulling from trigger/probe"}\r\n{"status":"Status: Image is up to date for x"}\r\n'
+
+
+class Host:
+    """The engine behind the proxy, and the docker command of the host."""
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies = {
+            "pull": Reply(200, UP_TO_DATE),
+            "inspect": Reply(200, "{}"),
+            "create": Reply(201, json.dumps({"Id": "c" * 64, "Warnings": []})),
+            "start": Reply(204, ""),
+            **replies,
+        }
+        self.log = GOOD_LOG
+        self.exit_code = Completed(0, "0\n", "")
+        self.calls: list[tuple[str, str, Mapping[str, str], str | None]] = []
+        self.commands: list[list[str]] = []
+
+    def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None) -> Reply:
+        self.calls.append((method, path, headers, body))
+        step = {"/images/create": "pull", "/containers/create": "create"}.get(path.split("?")[0])
+        return self.replies[step or ("inspect" if path.endswith("/json") else "start")]
+
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        self.commands.append(list(argv))
+        return {"wait": self.exit_code, "logs": Completed(0, self.log, "")}.get(argv[1], Completed(0, "", ""))
+
+    def probe(self) -> bool:
+        return probe(self.run, self.call, WANTED, AVOID, NAME)
+
+
+def test_the_calls_of_a_supervisor_and_no_others() -> None:
+    host = Host()
+    assert host.probe() is False
+    assert [(method, path) for method, path, _headers, _body in host.calls] == [
+        ("POST", "/images/create?fromImage=control.lab%3A5000%2Ftrigger%2Fprobe%3A2.8.3"),
+        ("GET", f"/images/{IMAGE}/json"),
+        ("POST", f"/containers/create?name={NAME}"),
+        ("POST", f"/containers/{'c' * 64}/start"),
+    ]
+
+
+def test_login_is_sent_with_the_pull_alone_and_in_the_alphabet_for_headers() -> None:
+    host = Host()
+    host.probe()
+    header = host.calls[0][2]["X-Registry-Auth"]
+    assert json.loads(base64.urlsafe_b64decode(header)) == {
+        "username": "trigger",
+        "password": 'pä"ss~~??>>',
+        "serveraddress": "control.lab:5000",
+    }
+    assert not set(header) & set("+/")
+    assert all("X-Registry-Auth" not in headers for _method, _path, headers, _body in host.calls[1:])
+    assert "ss~~" not in json.dumps(host.commands)
+
+
+def test_a_registry_without_login() -> None:
+    host = Host()
+    probe(host.run, host.call, replace(WANTED, registry_username=None), AVOID, NAME)
+    assert host.calls[0][2] == {}
+
+
+def test_the_body_passes_the_strict_proxy() -> None:
+    host = Host()
+    host.probe()
+    body = host.calls[2][3]
+    assert body is not None
+    content = json.loads(body)
+    assert set(content) == {"Image", "Entrypoint", "Cmd", "HostConfig"}
+    assert content["HostConfig"] == {
+        "NetworkMode": "trigger-runner",
+        "AutoRemove": False,
+        "NanoCpus": 500_000_000,
+        "Memory": 536_870_912,
+    }
+    assert not re.search(r"\\u[0-9a-f]{4}", body, re.IGNORECASE)
+    assert content["Cmd"][1:] == [
+        "probe",
+        "reach=http://supervisor:8020/health",
+        "avoid=docker-socket-proxy:2375",
+        "avoid=172.24.0.2:2375",
+    ]
+
+
+def test_a_download_is_reported() -> None:
+    assert Host(pull=Reply(200, '{"status":"Status: Downloaded newer image for x"}')).probe() is True
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("unauthorized: authentication required", "trigger_registry_username"),
+        ("http: server gave HTTP response to HTTPS client", "docker_engine_insecure_registries"),
+        ("x509: certificate signed by unknown authority", "does not trust"),
+        ("manifest unknown: manifest unknown", "not in the registry"),
+        ("dial tcp: lookup control.lab: no such host", "does not reach the registry"),
+        ("dial tcp 10.0.0.1:5000: connect: connection refused", "does not reach the registry"),
+        ("something else", "log of the engine"),
+    ],
+)
+@pytest.mark.parametrize("in_stream", [True, False])
+def test_pull_errors_are_explained_wherever_they_come(text: str, hint: str, in_stream: bool) -> None:
+    stream = json.dumps({"status": "Pulling"}) + "\n" + json.dumps({"errorDetail": {"message": text}, "error": text})
+    host = Host(pull=Reply(200, stream) if in_stream else Reply(500, json.dumps({"message": text})))
+    with pytest.raises(ProbeError, match=re.escape(text)) as caught:
+        host.probe()
+    assert hint in str(caught.value)
+    assert len(host.calls) == 1
+
+
+@pytest.mark.parametrize("step", ["pull", "inspect", "create", "start"])
+def test_what_the_proxy_refuses_is_named(step: str) -> None:
+    with pytest.raises(ProbeError, match=r"The Docker proxy refuses to \w+ .*status 403: 403 Forbidden"):
+        Host(**{step: Reply(403, "<html><h1>403 Forbidden</h1></html>")}).probe()
+
+
+@pytest.mark.parametrize("step", ["create", "start"])
+def test_the_container_is_removed_after_a_failure(step: str) -> None:
+    host = Host(**{step: Reply(404, '{"message": "network trigger-runner not found"}')})
+    with pytest.raises(ProbeError, match="network trigger-runner not found"):
+        host.probe()
+    assert host.commands[-1] == ["docker", "rm", "--force", "--volumes", NAME]
+
+
+def test_the_container_is_removed_after_success() -> None:
+    host = Host()
+    host.probe()
+    assert host.commands[-1] == ["docker", "rm", "--force", "--volumes", NAME]
+
+
+def test_a_container_that_does_not_end() -> None:
+    host = Host()
+    host.exit_code = Completed(124, "", "docker: no end after 60 s")
+    with pytest.raises(ProbeError, match="no end after 60 s"):
+        host.probe()
+    assert host.commands[-1][1] == "rm"
+
+
+def log(code: int, argument: str, text: str) -> str:
+    return GOOD_LOG.replace(
+        next(part for part in re.split(r"(?=^== )", GOOD_LOG, flags=re.MULTILINE) if f" {argument}\n" in part),
+        f"== {code} {argument}\n{text}\n",
+    )
+
+
+def test_all_is_well() -> None:
+    assert judge(GOOD_LOG, WANTED, AVOID) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wget: can't connect to remote host (10.0.0.1): Connection refused",
+        "wget: server returned error: HTTP/1.1 500 Internal Server Error",
+        "sh: wget: not found",
+    ],
+)
+def test_a_url_that_does_not_answer(text: str) -> None:
+    (problem,) = judge(log(1, "reach=http://supervisor:8020/health", text), WANTED, AVOID)
+    assert f"does not reach http://supervisor:8020/health ({text})" in problem
+    assert "trigger_api_origin" in problem
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (0, ""),
+        (1, "wget: server returned error: HTTP/1.1 403 Forbidden"),
+        (1, "wget: error getting response"),
+        (8, "HTTP request sent, awaiting response... 403 Forbidden\nERROR 403: Forbidden."),
+    ],
+)
+def test_a_proxy_within_reach(code: int, text: str) -> None:
+    (problem,) = judge(log(code, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    assert "reaches 172.24.0.2:2375, which must be out of its reach" in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wget: can't connect to remote host (10.0.0.1): Connection refused",
+        "wget: can't connect to remote host: No route to host",
+        "Connecting to 10.0.0.1:2375... failed: Connection timed out.",
+        "wget: unable to resolve host address 'x'",
+    ],
+)
+def test_a_proxy_out_of_reach(text: str) -> None:
+    assert judge(log(1, "avoid=172.24.0.2:2375", text), WANTED, AVOID) == []
+
+
+@pytest.mark.parametrize("text", ["sh: wget: not found", ""])
+def test_what_is_not_clear_is_not_taken_for_good(text: str) -> None:
+    (problem,) = judge(log(127, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    assert "not clear" in problem
+
+
+def test_an_empty_log_proves_nothing() -> None:
+    assert len(judge("", WANTED, AVOID)) == 3
+
+
+def test_addresses_of_the_proxy() -> None:
+    networks = {
+        "other": {"IPAddress": "10.0.0.5"},
+        "trigger-proxy": {"IPAddress": "172.24.0.2"},
+        "x": {"IPAddress": ""},
+    }
+    assert addresses(lambda *_a, **_k: Completed(0, json.dumps(networks), ""), WANTED) == ["172.24.0.2", "10.0.0.5"]
+    with pytest.raises(ProbeError, match="no address on the network trigger-proxy"):
+        addresses(lambda *_a, **_k: Completed(0, '{"other": {"IPAddress": "10.0.0.5"}}', ""), WANTED)
+    with pytest.raises(ProbeError, match="is not there: Error: No such object"):
+        addresses(lambda *_a, **_k: Completed(1, "", "Error: No such object: proxy-1"), WANTED)
+
+
+def test_sweep_removes_leftovers_of_its_own_name_only() -> None:
+    commands: list[list[str]] = []
+
+    def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        commands.append(list(argv))
+        return Completed(0, f"{NAME}\nmy-trigger-probe-x\ntrigger-probe-of-mine\n", "")
+
+    sweep(fake)
+    assert commands[1] == ["docker", "rm", "--force", "--volumes", NAME]
+
+
+def test_probes_do_not_count_as_runs() -> None:
+    assert not re.search("^/?runner-", NAME)
+    assert runner_probe.NAME.fullmatch(NAME)
+
+
+def test_an_image_needs_a_tag() -> None:
+    arguments = {**WANTED.__dict__, "image": "control.lab:5000/trigger/probe"}
+    with pytest.raises(ProbeError, match="has no tag"):
+        parameters(arguments)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[ThreadingHTTPServer, list[str]]]:
+    lines: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            lines.append(f"{self.requestline} {length} {self.rfile.read(length).decode()}")
+            self.send_response(201)
+            self.end_headers()
+            self.wfile.write(b"done")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield http, lines
+        http.shutdown()
+        thread.join()
+
+
+def test_speaking(server: tuple[ThreadingHTTPServer, list[str]]) -> None:
+    http, lines = server
+    reply = speak("127.0.0.1", http.server_port, 5)("POST", "/containers/create?name=x", {}, '{"ä": 1}')
+    assert reply == Reply(201, "done")
+    assert lines == ['POST /containers/create?name=x HTTP/1.1 9 {"ä": 1}']
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(ProbeError, match=r"proxy at 127\.0\.0\.1:1 does not answer POST /images/create \(Conn"):
+        speak("127.0.0.1", 1, 2)("POST", "/images/create?fromImage=x", {}, None)
+
+
+def test_check_mode_is_skipped_and_the_password_masked(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\necho Error: hidden-password >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    arguments = {**WANTED.__dict__, "registry_password": "hidden-password"}
+    skipped = invoke(runner_probe.main, check=True, **arguments)
+    assert (skipped["skipped"], skipped["changed"]) == (True, False)
+    failed = invoke(runner_probe.main, **arguments)
+    assert "is not there" in failed["msg"]
+    assert "hidden-password" not in json.dumps([skipped, failed])
