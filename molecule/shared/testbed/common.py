@@ -39,8 +39,8 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def step(message: str) -> Iterator[None]:
-    """Say that something begins, that it is still going on, and that it is done."""
+def step(message: str, *, silent: bool = True) -> Iterator[None]:
+    """Say that something begins, that it is still going on (unless it says so itself), and that it is done."""
     say(message)
     began = time.monotonic()
     done = threading.Event()
@@ -50,12 +50,14 @@ def step(message: str) -> Iterator[None]:
             say(f"{message} ... {time.monotonic() - began:.0f} s")
 
     thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+    if silent:
+        thread.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        if silent:
+            thread.join()
     say(f"{message}: done in {time.monotonic() - began:.1f} s")
 
 

@@ -41,7 +41,7 @@ def up() -> None:
         images.ensure()
         _keys()
         _nodes()
-        with step("Deploying with site.yml over ssh"):
+        with step("Deploying with site.yml over ssh", silent=False):
             playbook = Path(sys.executable).with_name("ansible-playbook")
             if code := stream(playbook, "site.yml", "-i", "inventories/lab"):
                 raise TestbedError(f"ansible-playbook ended with {code}; `make lab` goes on from there")
@@ -153,7 +153,7 @@ def _nodes() -> None:
                 docker("start", *stopped)
     else:
         # Molecule trusts its own notes of what it has made: after a kill they may be wrong.
-        with step("Creating the hosts"):
+        with step("Creating the hosts", silent=False):
             shutil.rmtree(scenario.state("lab"), ignore_errors=True)
             scenario.molecule("create", "lab")
     for name in wanted:
