@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LIBPQ = ("sslmode", "sslrootcert", "connect_timeout", "application_name")
 
 
-def connection_arguments(url: str) -> dict[str, str]:
+def connection_arguments(url: str) -> dict[str, Any]:
     """libpq's keywords from an address whose user and password are percent-encoded."""
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
@@ -43,7 +43,9 @@ def stream(
     try:
         cursor = connection.cursor()
         cursor.start_replication(
-            slot_name=slot, decode=False, status_interval=10,
+            slot_name=slot,
+            decode=False,
+            status_interval=10,
             options={"proto_version": "1", "publication_names": publication},
         )
         while not stop.is_set():

@@ -111,9 +111,7 @@ def sign(key: Key, method: str, url: str, payload: bytes, now: datetime, region:
     return headers
 
 
-def presign(
-    key: Key, method: str, url: str, expires: int, now: datetime, region: str = "us-east-1"
-) -> str:
+def presign(key: Key, method: str, url: str, expires: int, now: datetime, region: str = "us-east-1") -> str:
     parts = urlsplit(url)
     stamp = now.strftime(STAMP)
     scope = Scope(stamp[:8], region)
@@ -128,7 +126,8 @@ def presign(
     ]
     query = canonical_query(pairs)
     canonical = canonical_request(Request(method, f"{path}?{query}", {"host": parts.netloc}), ["host"], UNSIGNED)
-    return f"{parts.scheme}://{parts.netloc}{path}?{query}&X-Amz-Signature={signature(key.secret, stamp, scope, canonical)}"
+    signed = f"{query}&X-Amz-Signature={signature(key.secret, stamp, scope, canonical)}"
+    return f"{parts.scheme}://{parts.netloc}{path}?{signed}"
 
 
 def _time(stamp: str) -> datetime:
@@ -179,9 +178,7 @@ def _verify_presigned(key: Key, request: Request, query: Mapping[str, str], now:
 def _verify_header(key: Key, request: Request, authorization: str, now: datetime, payload: bytes) -> None:
     malformed = "AuthorizationHeaderMalformed"
     headers = {name.lower(): value for name, value in request.headers.items()}
-    fields = dict(
-        part.strip().split("=", 1) for part in authorization[len(ALGORITHM) :].split(",") if "=" in part
-    )
+    fields = dict(part.strip().split("=", 1) for part in authorization[len(ALGORITHM) :].split(",") if "=" in part)
     if set(fields) != {"Credential", "SignedHeaders", "Signature"}:
         raise SignatureError(malformed, "The authorization header that you provided is not valid.", 400)
     access, scope = _credential(fields["Credential"], malformed)
@@ -200,7 +197,8 @@ def _verify_header(key: Key, request: Request, authorization: str, now: datetime
     _check(key, access, fields["Signature"], stamp, scope, canonical_request(request, signed, payload_hash))
     if payload_hash not in (UNSIGNED, hashlib.sha256(payload).hexdigest()):
         raise SignatureError(
-            "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
             400,
         )
 

@@ -67,8 +67,9 @@ class Refused(Exception):
     pass
 
 
-async def connect(session: ClientSession, url: str, namespace: str, headers: Mapping[str, str],
-                  connected: asyncio.Event) -> None:
+async def connect(
+    session: ClientSession, url: str, namespace: str, headers: Mapping[str, str], connected: asyncio.Event
+) -> None:
     """One life of a client connection: returns when the other side ends it."""
     async with session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket", headers=headers) as socket:
         async for message in socket:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A runner with one task: it proves that it reaches its supervisor, the API, the telemetry endpoint and the object store.
+"""A runner with one task: it proves that it reaches supervisor, API, telemetry endpoint and object store.
 
 What it gets as environment is what the supervisor gives to every runner; everything else comes with the attempt.
 """
@@ -141,10 +141,10 @@ def main() -> None:
     if payload.get("pad"):
         output["pad"] = "x" * int(payload["pad"])
     time.sleep(float(payload.get("sleep", 0)))
-    completion = {"ok": True, "id": run, "output": json.dumps(output), "outputType": "application/json"}
+    completion: dict[str, Any] = {"ok": True, "id": run, "output": json.dumps(output), "outputType": "application/json"}
     if len(completion["output"]) > INLINE_LIMIT:
         name = f"{run}/output.json"
-        api.store(name, str(completion["output"]))
+        api.store(name, completion["output"])
         completion.update(output=name, outputType="application/store")
     status, body = post(f"{attempts}/{snapshot}/attempts/complete", headers, {"completion": completion})
     if status != 200:

@@ -38,7 +38,7 @@ def key_from_environment(environment: Mapping[str, str]) -> Key:
     if user is None and password is None:
         return Key("minioadmin", "minioadmin")
     if not user or not password:
-        raise CredentialError("Missing credential environment variable, set both MINIO_ROOT_USER and MINIO_ROOT_PASSWORD")
+        raise CredentialError("Missing credential, set both MINIO_ROOT_USER and MINIO_ROOT_PASSWORD")
     if len(user) < 3:
         raise CredentialError("MINIO_ROOT_USER length should be at least 3 characters")
     if len(password) < 8:
@@ -82,7 +82,8 @@ class Store:
             (self.root / name).mkdir()
         except FileExistsError:
             raise S3Error(
-                409, "BucketAlreadyOwnedByYou",
+                409,
+                "BucketAlreadyOwnedByYou",
                 "Your previous request to create the named bucket succeeded and you already own it.",
             ) from None
 
@@ -154,7 +155,8 @@ class Server:
                 f"<Bucket><Name>{name}</Name><CreationDate>{modified(store.root / name)}</CreationDate></Bucket>"
                 for name in store.buckets()
             )
-            return self.xml(f"<ListAllMyBucketsResult {NAMESPACE}><Buckets>{entries}</Buckets></ListAllMyBucketsResult>")
+            name = "ListAllMyBucketsResult"
+            return self.xml(f"<{name} {NAMESPACE}><Buckets>{entries}</Buckets></{name}>")
         if bucket and not key:
             return self.on_bucket(request, bucket)
         if bucket and method == "PUT":
@@ -210,13 +212,15 @@ async def console(request: web.Request) -> web.Response:
 
 def address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    return host or "0.0.0.0", int(port)  # noqa: S104 - a server in a container
+    return host or "0.0.0.0", int(port)
 
 
 async def serve(options: argparse.Namespace, key: Key) -> None:
     runners = []
-    for place, handler in ((options.address, Server(Store(options.folder), key).handle),
-                           (options.console_address, console)):
+    for place, handler in (
+        (options.address, Server(Store(options.folder), key).handle),
+        (options.console_address, console),
+    ):
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", handler)
         runner = web.AppRunner(app, access_log=None)

@@ -97,7 +97,7 @@ def settings(environment: Mapping[str, str]) -> Settings:
         workload_enabled=boolean(environment, "TRIGGER_WORKLOAD_API_ENABLED", True),
         workload_protocol=get("TRIGGER_WORKLOAD_API_PROTOCOL", "http"),
         workload_domain=get("TRIGGER_WORKLOAD_API_DOMAIN", "localhost"),
-        workload_host=get("TRIGGER_WORKLOAD_API_HOST_INTERNAL", "0.0.0.0"),  # noqa: S104 - the original's default
+        workload_host=get("TRIGGER_WORKLOAD_API_HOST_INTERNAL", "0.0.0.0"),
         workload_port=port,
         workload_port_external=int(number(environment, "TRIGGER_WORKLOAD_API_PORT_EXTERNAL", 8020)),
         dequeue_enabled=boolean(environment, "TRIGGER_DEQUEUE_ENABLED", True),

@@ -21,8 +21,14 @@ from yarl import URL
 from doubles import socketio
 from doubles.rules import fatal, load
 from doubles.supervisor.config import (
-    Settings, create_options, docker_base, image_reference, query_string, runner_environment, settings,
-)  # fmt: skip
+    Settings,
+    create_options,
+    docker_base,
+    image_reference,
+    query_string,
+    runner_environment,
+    settings,
+)
 
 RULES = Path(__file__).with_name("rules.yml")
 ACTIONS = "/engine/v1/worker-actions"
@@ -57,7 +63,11 @@ class Platform:
         }
 
     async def call(
-        self, method: str, path: str, body: Any = None, extra: Mapping[str, str] | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        extra: Mapping[str, str] | None = None,
         retries: tuple[float, ...] = RETRIES,
     ) -> Any:
         """Refusals end the call at once, connection problems and 5xx are tried again."""
@@ -102,7 +112,8 @@ class Docker:
         self.base, socket = docker_base(config.docker_host)
         self.session = ClientSession(
             connector=UnixConnector(path=socket) if socket else TCPConnector(),
-            timeout=ClientTimeout(total=None, sock_connect=10), skip_auto_headers=["User-Agent"],
+            timeout=ClientTimeout(total=None, sock_connect=10),
+            skip_auto_headers=["User-Agent"],
         )
 
     async def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:
@@ -244,9 +255,8 @@ class Supervisor:
         log("supervisor-session", "info", "Run notifications enabled")
         while True:
             connected = asyncio.Event()
-            link = asyncio.create_task(
-                socketio.connect(self.platform.session, self.config.api_url, "/worker", self.platform.headers, connected)
-            )
+            here, url = self.platform, self.config.api_url
+            link = asyncio.create_task(socketio.connect(here.session, url, "/worker", here.headers, connected))
             told = asyncio.create_task(connected.wait())
             await asyncio.wait({link, told}, return_when=asyncio.FIRST_COMPLETED)
             if told.done():
@@ -286,7 +296,9 @@ async def start(config: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, os._exit, 128 + number)
     async with ClientSession(connector=TCPConnector(limit=0)) as session:
-        await Supervisor(config, session).run()
+        supervisor = Supervisor(config, session)
+        async with supervisor.docker.session:
+            await supervisor.run()
 
 
 def main() -> None:

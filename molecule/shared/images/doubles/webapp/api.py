@@ -19,7 +19,7 @@ from doubles.webapp.log import log
 from doubles.webapp.login import slugify
 from doubles.webapp.objectstore import ObjectStore, upload
 from doubles.webapp.runs import API_STATUS, MACHINES, RunEngine, RunError
-from doubles.webapp.state import State, reply
+from doubles.webapp.state import State, compact, reply
 from doubles.webapp.worker_auth import REFUSED, Worker, WorkerAuthentication, default_group, make_group
 
 # slug, type and key prefix of the environments that every project gets.
@@ -139,8 +139,8 @@ class Api:
             except ValueError:
                 raise refusal("Invalid request body", 400) from None
         elif request.content_type != "application/x-protobuf":
-            return web.Response(text="Unsupported content type. Must be either application/x-protobuf or application/json",
-                                status=400)
+            text = "Unsupported content type. Must be either application/x-protobuf or application/json"
+            return web.Response(text=text, status=400)
         self.state.count("otel_" + request.path.rsplit("/", 1)[-1])
         return reply({})
 
@@ -155,10 +155,13 @@ class Api:
         token = bearer(request)
         row = await self.state.database.one(
             'SELECT t."encryptedToken", u.* FROM "PersonalAccessToken" t JOIN "User" u ON u.id = t."userId" '
-            'WHERE t."hashedToken" = %s AND t."revokedAt" IS NULL', (sha256(token),)
+            'WHERE t."hashedToken" = %s AND t."revokedAt" IS NULL',
+            (sha256(token),),
         )
-        if not token.startswith("tr_pat_") or row is None or (
-            decrypt(self.state.settings.encryption_key, row["encryptedToken"]) != token
+        if (
+            not token.startswith("tr_pat_")
+            or row is None
+            or (decrypt(self.state.settings.encryption_key, row["encryptedToken"]) != token)
         ):
             raise refusal("Invalid or Missing Access Token")
         return row
@@ -173,7 +176,8 @@ class Api:
         user = await self.person(request)
         rows = await self.state.database.all(
             'SELECT o.* FROM "Organization" o JOIN "OrgMember" m ON m."organizationId" = o.id '
-            'WHERE m."userId" = %s ORDER BY o."createdAt"', (user["id"],)
+            'WHERE m."userId" = %s ORDER BY o."createdAt"',
+            (user["id"],),
         )
         return reply(
             [{"id": row["id"], "title": row["title"], "slug": row["slug"], "createdAt": iso(row["createdAt"])}
@@ -192,22 +196,33 @@ class Api:
         def job(cursor: Cursor) -> tuple[Row, Row] | None:
             cursor.execute(
                 'SELECT o.* FROM "Organization" o JOIN "OrgMember" m ON m."organizationId" = o.id '
-                'WHERE m."userId" = %s AND (o.slug = %s OR o.id = %s)', (user["id"], wanted, wanted)
+                'WHERE m."userId" = %s AND (o.slug = %s OR o.id = %s)',
+                (user["id"], wanted, wanted),
             )
             row = cursor.fetchone()
             if row is None:
                 return None
             organization = dict(row)
             project = insert(
-                cursor, "Project",
-                id=identifier(), slug=f"{slugify(name)}-{random_text(4)}", name=name,
-                externalRef=f"proj_{random_text(20, LOWER)}", organizationId=organization["id"],
+                cursor,
+                "Project",
+                id=identifier(),
+                slug=f"{slugify(name)}-{random_text(4)}",
+                name=name,
+                externalRef=f"proj_{random_text(20, LOWER)}",
+                organizationId=organization["id"],
             )
             for slug, kind, key, public in ENVIRONMENTS:
                 insert(
-                    cursor, "RuntimeEnvironment",
-                    id=identifier(), slug=slug, type=kind, apiKey=key + random_text(20), pkApiKey=public + random_text(20),
-                    projectId=project["id"], organizationId=organization["id"],
+                    cursor,
+                    "RuntimeEnvironment",
+                    id=identifier(),
+                    slug=slug,
+                    type=kind,
+                    apiKey=key + random_text(20),
+                    pkApiKey=public + random_text(20),
+                    projectId=project["id"],
+                    organizationId=organization["id"],
                 )
             return organization, project
 
@@ -232,9 +247,7 @@ class Api:
         )
         if row is None:
             raise refusal("Project not found", 404)
-        return reply(
-            {"apiKey": row["apiKey"], "apiUrl": self.state.settings.api_origin, "projectId": row["id"]}
-        )
+        return reply({"apiKey": row["apiKey"], "apiUrl": self.state.settings.api_origin, "projectId": row["id"]})
 
     async def make_worker_group(self, request: web.Request) -> web.Response:
         user = await self.person(request)
@@ -261,7 +274,8 @@ class Api:
         key = bearer(request)
         row = await self.state.database.one(
             'SELECT e.*, p."externalRef" FROM "RuntimeEnvironment" e JOIN "Project" p ON p.id = e."projectId" '
-            'WHERE e."apiKey" = %s', (key,)
+            'WHERE e."apiKey" = %s',
+            (key,),
         )
         if not key or row is None:
             raise refusal("Invalid or Missing API key")
@@ -282,12 +296,25 @@ class Api:
                 (environment["id"], f"{today}.%"),
             )
             version = f"{today}.{cursor.fetchone()['n'] + 1}"
-            tag = image_tag(config.registry_host, config.registry_namespace, environment["externalRef"], version,
-                            environment["type"].lower(), short_code)
+            tag = image_tag(
+                config.registry_host,
+                config.registry_namespace,
+                environment["externalRef"],
+                version,
+                environment["type"].lower(),
+                short_code,
+            )
             return insert(
-                cursor, "WorkerDeployment",
-                id=identity, friendlyId=f"deployment_{identity}", contentHash=content_hash, shortCode=short_code,
-                version=version, status="BUILDING", imageReference=tag, projectId=environment["projectId"],
+                cursor,
+                "WorkerDeployment",
+                id=identity,
+                friendlyId=f"deployment_{identity}",
+                contentHash=content_hash,
+                shortCode=short_code,
+                version=version,
+                status="BUILDING",
+                imageReference=tag,
+                projectId=environment["projectId"],
                 environmentId=environment["id"],
             )
 
@@ -302,8 +329,9 @@ class Api:
         digest = (await json_body(request)).get("imageDigest")
         wanted = request.match_info["deployment"]
         row = await self.state.database.one(
-            "UPDATE \"WorkerDeployment\" SET status = 'DEPLOYED', \"imageReference\" = \"imageReference\" || %s, "
-            "\"deployedAt\" = clock_timestamp() AT TIME ZONE 'UTC', \"updatedAt\" = clock_timestamp() AT TIME ZONE 'UTC' "
+            'UPDATE "WorkerDeployment" SET status = \'DEPLOYED\', "imageReference" = "imageReference" || %s, '
+            "\"deployedAt\" = clock_timestamp() AT TIME ZONE 'UTC', "
+            "\"updatedAt\" = clock_timestamp() AT TIME ZONE 'UTC' "
             'WHERE "environmentId" = %s AND ("friendlyId" = %s OR id = %s) AND status <> \'DEPLOYED\' RETURNING *',
             (f"@{digest}" if digest else "", environment["id"], wanted, wanted),
         )
@@ -363,7 +391,8 @@ class Api:
         """The list comes from ClickHouse: without replication it is empty though runs exist."""
         environment = await self.environment(request)
         statement = (
-            "SELECT friendly_id, status, task_identifier, toString(created_at) AS created FROM trigger_dev.task_runs_v2 FINAL "
+            "SELECT friendly_id, status, task_identifier, toString(created_at) AS created "
+            "FROM trigger_dev.task_runs_v2 FINAL "
             f"WHERE environment_id = '{environment['id']}' ORDER BY created_at DESC LIMIT 25 FORMAT JSONEachRow"
         )
         try:
@@ -401,7 +430,7 @@ class Api:
         if not isinstance(metadata, dict):
             raise refusal("Invalid request body", 400)
         await self.state.database.all(
-            'UPDATE "WorkerInstance" SET metadata = %s::jsonb WHERE id = %s', (json.dumps(metadata), worker.instance["id"])
+            'UPDATE "WorkerInstance" SET metadata = %s::jsonb WHERE id = %s', (compact(metadata), worker.instance["id"])
         )
         return {"ok": True, "workerGroup": {"type": worker.group["type"], "name": worker.group["name"]}}
 
@@ -414,14 +443,15 @@ class Api:
         if not {"cpu", "memory", "tasks"} <= set(body):
             raise refusal("Invalid request body", 400)
         await self.state.database.all(
-            "UPDATE \"WorkerInstance\" SET \"lastHeartbeatAt\" = clock_timestamp() AT TIME ZONE 'UTC' WHERE id = %s",
+            'UPDATE "WorkerInstance" SET "lastHeartbeatAt" = clock_timestamp() AT TIME ZONE \'UTC\' WHERE id = %s',
             (worker.instance["id"],),
         )
         return {"ok": True}
 
     async def start(self, request: web.Request, worker: Worker) -> Row:
         names = request.match_info
-        return await self.engine.start(names["run"], names["snapshot"], request.headers.get("x-trigger-worker-runner-id"))
+        runner = request.headers.get("x-trigger-worker-runner-id")
+        return await self.engine.start(names["run"], names["snapshot"], runner)
 
     async def complete(self, request: web.Request, worker: Worker) -> Row:
         completion = (await json_body(request)).get("completion")

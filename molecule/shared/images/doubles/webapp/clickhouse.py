@@ -38,13 +38,13 @@ def query(url: str, statement: str, data: bytes = b"", timeout: float = 30) -> s
     place = address(url)
     body = statement.encode() + (b"\n" + data if data else b"")
     target = place.base + ("?" + urlencode(place.parameters, quote_via=quote) if place.parameters else "")
-    request = urllib.request.Request(  # noqa: S310 - the address of the configuration
+    request = urllib.request.Request(
         target,
         data=body,
         headers={"X-ClickHouse-User": place.user, "X-ClickHouse-Key": place.password, "Content-Type": "text/plain"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             text: str = answer.read().decode()
     except urllib.error.HTTPError as failure:
         raise ClickHouseError(failure.read().decode(errors="replace").strip()) from failure

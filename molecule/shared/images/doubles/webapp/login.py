@@ -13,8 +13,18 @@ from redis.exceptions import RedisError
 
 from doubles.webapp.database import Cursor, Row, insert
 from doubles.webapp.ids import (
-    LOWER, decrypt, encrypt, identifier, open_link, open_session, random_text, seal_link, seal_session, sha256, utc_now,
-)  # fmt: skip
+    LOWER,
+    decrypt,
+    encrypt,
+    identifier,
+    open_link,
+    open_session,
+    random_text,
+    seal_link,
+    seal_session,
+    sha256,
+    utc_now,
+)
 from doubles.webapp.log import log, plain
 from doubles.webapp.state import State, reply
 
@@ -135,8 +145,13 @@ class Login:
         user = await self.user_by_mail(mail)
         answer = web.Response(status=302, headers={"Location": "/"})
         answer.set_cookie(
-            "__session", seal_session(config.session_secret, user["id"]),
-            max_age=YEAR, path="/", httponly=True, secure=True, samesite="Lax",
+            "__session",
+            seal_session(config.session_secret, user["id"]),
+            max_age=YEAR,
+            path="/",
+            httponly=True,
+            secure=True,
+            samesite="Lax",
         )
         return answer
 
@@ -158,7 +173,8 @@ class Login:
         def job(cursor: Cursor) -> bool:
             cursor.execute(
                 'SELECT id FROM "AuthorizationCode" WHERE code = %s AND "createdAt" > '
-                "clock_timestamp() AT TIME ZONE 'UTC' - %s::interval", (code, CODE_LIFE)
+                "clock_timestamp() AT TIME ZONE 'UTC' - %s::interval",
+                (code, CODE_LIFE),
             )
             if cursor.fetchone() is None:
                 return False
@@ -170,9 +186,14 @@ class Login:
             if token is None:
                 text = "tr_pat_" + random_text(40, LOWER)
                 token = insert(
-                    cursor, "PersonalAccessToken",
-                    id=identifier(), name="cli", encryptedToken=encrypt(key, text), hashedToken=sha256(text),
-                    obfuscatedToken=f"{text[:11]}{'•' * 18}{text[-4:]}", userId=user["id"],
+                    cursor,
+                    "PersonalAccessToken",
+                    id=identifier(),
+                    name="cli",
+                    encryptedToken=encrypt(key, text),
+                    hashedToken=sha256(text),
+                    obfuscatedToken=f"{text[:11]}{'•' * 18}{text[-4:]}",
+                    userId=user["id"],
                 )
             cursor.execute(
                 'UPDATE "AuthorizationCode" SET "personalAccessTokenId" = %s WHERE code = %s', (token["id"], code)
@@ -188,7 +209,8 @@ class Login:
         row = await self.state.database.one(
             'SELECT t.* FROM "AuthorizationCode" c LEFT JOIN "PersonalAccessToken" t '
             'ON t.id = c."personalAccessTokenId" WHERE c.code = %s AND c."createdAt" > '
-            "clock_timestamp() AT TIME ZONE 'UTC' - %s::interval", (str(body.get("authorizationCode", "")), CODE_LIFE)
+            "clock_timestamp() AT TIME ZONE 'UTC' - %s::interval",
+            (str(body.get("authorizationCode", "")), CODE_LIFE),
         )
         if row is None:
             return reply({"error": "Invalid authorization code, or code expired"}, status=400)

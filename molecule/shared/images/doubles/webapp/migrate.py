@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -25,7 +26,7 @@ def statements(text: str) -> list[str]:
     return [part.strip().rstrip(";") for part in lines.split("\n\n") if part.strip()]
 
 
-def create_database(arguments: Mapping[str, str]) -> None:
+def create_database(arguments: dict[str, Any]) -> None:
     """Prisma makes the database when it is missing."""
     try:
         psycopg2.connect(**arguments).close()

@@ -59,9 +59,7 @@ class Replication:
         self.database_url = environment["DATABASE_URL"]
         self.clickhouse_url = environment["RUN_REPLICATION_CLICKHOUSE_URL"]
         self.slot = environment.get("RUN_REPLICATION_SLOT_NAME", "task_runs_to_clickhouse_v1")
-        self.publication = environment.get(
-            "RUN_REPLICATION_PUBLICATION_NAME", "task_runs_to_clickhouse_v1_publication"
-        )
+        self.publication = environment.get("RUN_REPLICATION_PUBLICATION_NAME", "task_runs_to_clickhouse_v1_publication")
         self.lock_seconds = max(1, int(number(environment, "RUN_REPLICATION_LEADER_LOCK_TIMEOUT_MS", 30000) / 1000))
         self.stop = threading.Event()
         self.decoder = Decoder()

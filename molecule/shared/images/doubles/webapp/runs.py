@@ -45,9 +45,15 @@ def pause(tries: int) -> int:
 
 def snapshot(cursor: Cursor, run: Row, execution: str, status: str, description: str, **columns: Any) -> Row:
     return insert(
-        cursor, "TaskRunExecutionSnapshot",
-        id=identifier(), runId=run["id"], executionStatus=execution, runStatus=status, description=description,
-        attemptNumber=run["attemptNumber"], **columns,
+        cursor,
+        "TaskRunExecutionSnapshot",
+        id=identifier(),
+        runId=run["id"],
+        executionStatus=execution,
+        runStatus=status,
+        description=description,
+        attemptNumber=run["attemptNumber"],
+        **columns,
     )
 
 
@@ -91,27 +97,40 @@ class RunEngine:
 
     async def enqueue(self, run: Row) -> None:
         key = queue_key(run["workerQueue"])
-        await self.state.patiently(lambda: self.state.redis.rpush(key, run["id"]))  # type: ignore[arg-type]
+        await self.state.patiently(lambda: self.state.redis.rpush(key, run["id"]))
 
     async def current_deployment(self, environment_id: str) -> Row | None:
         return await self.state.database.one(
             'SELECT * FROM "WorkerDeployment" WHERE "environmentId" = %s AND status = \'DEPLOYED\' '
-            'ORDER BY "deployedAt" DESC LIMIT 1', (environment_id,)
+            'ORDER BY "deployedAt" DESC LIMIT 1',
+            (environment_id,),
         )
 
-    async def trigger(self, environment: Row, task: str, payload: str, payload_type: str, group: Row,
-                      machine: str) -> Row:
+    async def trigger(
+        self, environment: Row, task: str, payload: str, payload_type: str, group: Row, machine: str
+    ) -> Row:
         deployment = await self.current_deployment(environment["id"])
         status = "PENDING" if deployment else "PENDING_VERSION"
         identity = identifier()
 
         def job(cursor: Cursor) -> Row:
             run = insert(
-                cursor, "TaskRun",
-                id=identity, friendlyId=f"run_{identity}", status=status, taskIdentifier=task, payload=payload,
-                payloadType=payload_type, runtimeEnvironmentId=environment["id"], environmentType=environment["type"],
-                projectId=environment["projectId"], organizationId=environment["organizationId"], queue=f"task/{task}",
-                masterQueue=group["masterQueue"], workerQueue=group["masterQueue"], machinePreset=machine,
+                cursor,
+                "TaskRun",
+                id=identity,
+                friendlyId=f"run_{identity}",
+                status=status,
+                taskIdentifier=task,
+                payload=payload,
+                payloadType=payload_type,
+                runtimeEnvironmentId=environment["id"],
+                environmentType=environment["type"],
+                projectId=environment["projectId"],
+                organizationId=environment["organizationId"],
+                queue=f"task/{task}",
+                masterQueue=group["masterQueue"],
+                workerQueue=group["masterQueue"],
+                machinePreset=machine,
             )
             snapshot(cursor, run, "QUEUED" if deployment else "RUN_CREATED", status, "Run was created")
             return run
@@ -138,11 +157,9 @@ class RunEngine:
             await self.enqueue(run)
 
     async def dequeue(self, worker: Worker) -> list[Row]:
-        """A long poll. It belongs to its request only by name: when the caller has gone, the run is taken all the same."""
+        """A long poll that does not end with its request: when the caller has gone, the run is taken all the same."""
         key, seconds = queue_key(worker.group["masterQueue"]), self.state.settings.dequeue_seconds
-        found = await self.state.patiently(
-            lambda: self.state.redis.blpop([key], timeout=seconds)  # type: ignore[arg-type]
-        )
+        found = await self.state.patiently(lambda: self.state.redis.blpop([key], timeout=seconds))
         if not found:
             return []
         message = await self._take(str(found[1]), worker)
@@ -155,12 +172,17 @@ class RunEngine:
                 return None
             cursor.execute(
                 'SELECT d.* FROM "WorkerDeployment" d WHERE d."environmentId" = %s AND d.status = \'DEPLOYED\' '
-                'ORDER BY d."deployedAt" DESC LIMIT 1', (run["runtimeEnvironmentId"],)
+                'ORDER BY d."deployedAt" DESC LIMIT 1',
+                (run["runtimeEnvironmentId"],),
             )
             deployment = dict(cursor.fetchone())
             run = update_run(cursor, run, status="DEQUEUED", lockedAt="now", lockedToVersionId=deployment["id"])
             taken = snapshot(
-                cursor, run, "PENDING_EXECUTING", "DEQUEUED", "Run was dequeued for execution",
+                cursor,
+                run,
+                "PENDING_EXECUTING",
+                "DEQUEUED",
+                "Run was dequeued for execution",
                 workerId=worker.instance["id"],
             )
             return run, taken, deployment
@@ -197,16 +219,27 @@ class RunEngine:
                 raise RunError("Snapshot changed", 400)
             first = {"startedAt": "now"} if run["startedAt"] is None else {}
             run = update_run(
-                cursor, run, status="EXECUTING", executedAt="now", attemptNumber=(run["attemptNumber"] or 0) + 1, **first
+                cursor,
+                run,
+                status="EXECUTING",
+                executedAt="now",
+                attemptNumber=(run["attemptNumber"] or 0) + 1,
+                **first,
             )
             started = snapshot(
-                cursor, run, "EXECUTING", "EXECUTING", "Attempt created, starting execution",
-                workerId=now["workerId"], runnerId=runner,
+                cursor,
+                run,
+                "EXECUTING",
+                "EXECUTING",
+                "Attempt created, starting execution",
+                workerId=now["workerId"],
+                runnerId=runner,
             )
             cursor.execute(
                 'SELECT e."apiKey", e.slug, e.type, p."externalRef", o.slug AS org FROM "RuntimeEnvironment" e '
                 'JOIN "Project" p ON p.id = e."projectId" JOIN "Organization" o ON o.id = e."organizationId" '
-                "WHERE e.id = %s", (run["runtimeEnvironmentId"],)
+                "WHERE e.id = %s",
+                (run["runtimeEnvironmentId"],),
             )
             return run, started, dict(cursor.fetchone())
 
@@ -248,19 +281,30 @@ class RunEngine:
             )
             run = update_run(cursor, run, status=status, completedAt="now", **columns)
             done = snapshot(
-                cursor, run, "FINISHED", status, "Task completed successfully" if succeeded else "Run failed",
-                workerId=now["workerId"], runnerId=now["runnerId"],
+                cursor,
+                run,
+                "FINISHED",
+                status,
+                "Task completed successfully" if succeeded else "Run failed",
+                workerId=now["workerId"],
+                runnerId=now["runnerId"],
             )
             return run, done
 
         run, done = await self.state.database.transaction(job)
-        return {"result": {"attemptStatus": "RUN_FINISHED", "snapshot": snapshot_view(done),
-                           "run": {"id": run["id"], "friendlyId": run["friendlyId"], "status": run["status"]}}}
+        return {
+            "result": {
+                "attemptStatus": "RUN_FINISHED",
+                "snapshot": snapshot_view(done),
+                "run": {"id": run["id"], "friendlyId": run["friendlyId"], "status": run["status"]},
+            }
+        }
 
     async def heartbeat(self, snapshot_id: str) -> None:
         await self.state.database.all(
             'UPDATE "TaskRunExecutionSnapshot" SET "lastHeartbeatAt" = clock_timestamp() AT TIME ZONE \'UTC\' '
-            "WHERE id = %s", (snapshot_id.removeprefix("snapshot_"),)
+            "WHERE id = %s",
+            (snapshot_id.removeprefix("snapshot_"),),
         )
 
     async def latest_snapshot(self, run_id: str) -> Row:

@@ -64,7 +64,7 @@ async def serve() -> None:
     app.add_routes([*Login(state).routes(), *api.routes()])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", config.port).start()  # noqa: S104 - a server in a container
+    await web.TCPSite(runner, "0.0.0.0", config.port).start()
     plain(f"✅ server ready: http://localhost:{config.port} [NODE_ENV: {environment.get('NODE_ENV')}]")
 
     beside = [asyncio.create_task(bootstrap(state)), asyncio.create_task(engine.sweep())]

@@ -64,7 +64,8 @@ class WorkerAuthentication:
         if group is None:
             group = await self.state.database.one(
                 'SELECT g.* FROM "WorkerInstanceGroup" g JOIN "WorkerGroupToken" t ON t.id = g."tokenId" '
-                'WHERE t."tokenHash" = %s', (sha256(token),)
+                'WHERE t."tokenHash" = %s',
+                (sha256(token),),
             )
             if group is None:
                 log("warn", "[WorkerGroupTokenService] No matching worker group found", token=token)
@@ -100,8 +101,14 @@ def make_group(cursor: Cursor, name: str, description: str | None) -> tuple[Row,
     token = worker_token()
     row = insert(cursor, "WorkerGroupToken", id=identifier(), tokenHash=sha256(token))
     group = insert(
-        cursor, "WorkerInstanceGroup",
-        id=identifier(), type="MANAGED", name=name, masterQueue=name, description=description, tokenId=row["id"],
+        cursor,
+        "WorkerInstanceGroup",
+        id=identifier(),
+        type="MANAGED",
+        name=name,
+        masterQueue=name,
+        description=description,
+        tokenId=row["id"],
     )
     cursor.execute(
         'INSERT INTO "FeatureFlag" (id, key, value) VALUES (%s, %s, to_jsonb(%s::text)) ON CONFLICT (key) DO NOTHING',

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""The table of images against the folders that it describes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from doubles import rules
+
+IMAGES = Path(rules.__file__).parents[1]
+TABLE: list[dict[str, Any]] = yaml.safe_load((IMAGES / "images.yml").read_text())["images"]
+ARCHIVES = {
+    "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "minio", "electric"},
+    "registry.tar": {"registry"},
+    "supervisor.tar": {"supervisor", "haproxy"},
+}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row["key"]))
+def test_what_an_image_copies_exists_in_its_context(row: dict[str, Any]) -> None:
+    text = (IMAGES / row["key"] / "Dockerfile").read_text()
+    context = IMAGES / row["context"]
+    assert "FROM ${BASE}" in text
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for source in line.split():
+            if source.startswith(".wheels/"):
+                assert row["wheels"]
+            else:
+                assert (context / source).exists(), source
+
+
+def test_every_dockerfile_has_a_row_and_every_archive_its_images() -> None:
+    assert {row["key"] for row in TABLE} == {path.parent.name for path in IMAGES.glob("*/Dockerfile")}
+    found: dict[str, set[str]] = {}
+    for row in TABLE:
+        if "archive" in row:
+            found.setdefault(row["archive"], set()).add(row["key"])
+    assert found == ARCHIVES
+
+
+def test_doubles_share_their_first_layer() -> None:
+    """An equal first instruction is built and shipped once."""
+    first = {
+        re.findall(
+            r"FROM \$\{BASE\}(?: AS \w+)?\n(RUN .*?)\n(?=[A-Z\n])", (IMAGES / key / "Dockerfile").read_text(), re.S
+        )[0]
+        for key in ("clickhouse", "minio", "electric", "webapp", "supervisor")
+    }
+    assert len(first) == 1
+
+
+@pytest.mark.parametrize("tool", ["wget", "curl"])
+def test_the_webapp_has_neither_wget_nor_curl(tool: str) -> None:
+    packages = re.findall(r"apt-get install.*?&&", (IMAGES / "webapp" / "Dockerfile").read_text(), re.S)
+    assert packages
+    assert not any(re.search(rf"\b({tool}|busybox)\b", text) for text in packages)
