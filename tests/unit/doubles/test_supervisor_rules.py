@@ -75,7 +75,7 @@ def test_empty_port_is_zero_and_empty_booleans_are_false() -> None:
         "TRIGGER_WORKLOAD_API_PORT_EXTERNAL",
     )
     found = config.settings({**GOOD, **dict.fromkeys(names, "")})
-    assert not (found.dequeue_enabled or found.workload_enabled or found.autoremove or found.enforce_presets)
+    assert not any((found.dequeue_enabled, found.workload_enabled, found.autoremove, found.enforce_presets))
     assert found.workload_port_external == 0
     defaults = config.settings(GOOD)
     assert defaults.dequeue_enabled

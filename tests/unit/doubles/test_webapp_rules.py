@@ -33,8 +33,9 @@ GOOD = {
 
 
 def ends(environment: dict[str, str]) -> str | None:
-    """The first stage that ends the container."""
-    return next((stage for stage in STAGES if rules.fatal(TABLE, environment, stage)), None)
+    """The first stage that ends the container; the entry point leaves out one of them without an address."""
+    stages = [stage for stage in STAGES if stage != "clickhouse" or environment.get("CLICKHOUSE_URL")]
+    return next((stage for stage in stages if rules.fatal(TABLE, environment, stage)), None)
 
 
 def test_a_complete_environment_starts_without_quirks() -> None:
