@@ -20,6 +20,10 @@ def test_encoded_text_holds_nothing_but_unreserved(text: str) -> None:
     assert not set(encoded) & set(":/?#[]@!$&'()*+,;= \"\\")
 
 
+def test_the_slash_is_encoded_as_well() -> None:
+    assert percent_encode("a/b?c#d@e:f g%ä~-._") == "a%2Fb%3Fc%23d%40e%3Af%20g%25%C3%A4~-._"
+
+
 @given(TEXT, TEXT, TEXT)
 def test_parts_come_back(user: str, password: str, value: str) -> None:
     parts = urlsplit(

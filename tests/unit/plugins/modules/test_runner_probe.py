@@ -118,7 +118,8 @@ def test_a_registry_without_login() -> None:
 
 def test_the_body_passes_the_strict_proxy() -> None:
     host = Host()
-    host.probe()
+    with pytest.raises(ProbeError, match="wörker"):  # the log knows nothing of it
+        probe(host.run, host.call, replace(WANTED, urls=[*WANTED.urls, "http://wörker/"]), AVOID, NAME)
     body = host.calls[2][3]
     assert body is not None
     content = json.loads(body)
@@ -133,6 +134,7 @@ def test_the_body_passes_the_strict_proxy() -> None:
     assert content["Cmd"][1:] == [
         "probe",
         "reach=http://supervisor:8020/health",
+        "reach=http://wörker/",
         "avoid=docker-socket-proxy:2375",
         "avoid=172.24.0.2:2375",
     ]
