@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What only several hosts can show: an operator's engine, every worker at work, one worker alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from testbed.cluster import Run
+from testbed.hello import Hello
+from verification import expected
+from verification.deployment import Deployment
+from verification.nodes import Node
+
+
+@pytest.fixture(scope="session")
+def operated(deployment: Deployment) -> Node:
+    """The worker whose engine an operator has set up (molecule/shared/prepare.yml)."""
+    (node,) = (node for node in deployment.nodes if node.name == "worker1.cluster")
+    return node
+
+
+def test_hosts_have_one_part_each(deployment: Deployment) -> None:
+    assert len(deployment.workers) == 2
+    assert all(len(node.groups) == 1 for node in deployment.nodes)
+
+
+def test_the_engine_of_the_operator_is_left_alone(operated: Node) -> None:
+    assert operated.seen["info"]["ServerVersion"].startswith("20.10.")
+    installs = operated.run("grep -hc ' install docker' /var/log/dpkg.log").stdout.strip()
+    history = operated.run("grep -h 'Commandline: .*docker' /var/log/apt/history.log").stdout
+    assert "ansible" not in history, f"{installs}: {history}"
+
+
+def test_the_settings_of_the_operator_stay(operated: Node, deployment: Deployment) -> None:
+    settings = json.loads(operated.read("/etc/docker/daemon.json"))
+    assert settings["labels"] == ["owner=operator"]
+    assert set(settings["insecure-registries"]) == {"operator.example:5000", deployment.registry}
+    assert "owner=operator" in operated.seen["info"]["Labels"]
+    assert "operator.example:5000" in operated.seen["info"]["RegistryConfig"]["IndexConfigs"]
+
+
+def test_the_role_installed_an_engine_where_there_was_none(deployment: Deployment) -> None:
+    versions = {node.name: node.seen["info"]["ServerVersion"] for node in deployment.nodes}
+    assert versions["worker2.cluster"].startswith("26.")
+    assert versions["control.cluster"].startswith("20.10.")
+
+
+def test_every_worker_executes_runs(deployment: Deployment, hello: Hello, run: Run) -> None:
+    """Which worker takes a run is chance, so runs are triggered until each has had one."""
+    key = hello.key()
+    executed = {run.worker}
+    for _ in range(30):
+        if executed == {worker.name for worker in deployment.workers}:
+            break
+        done = hello.trigger(key, {})
+        assert done.status == "COMPLETED"
+        executed.add(done.worker)
+    assert executed == {worker.name for worker in deployment.workers}
+
+
+def test_secrets_of_the_control_host_stay_there(deployment: Deployment) -> None:
+    for worker in deployment.workers:
+        assert not worker.host.file(expected.SECRETS_FILE).exists
+        assert not worker.host.file(expected.TOKEN_FILE).exists
+
+
+@pytest.mark.changes
+def test_one_worker_can_be_deployed_alone(deployment: Deployment) -> None:
+    """A new line in the inventory and --limit: the other hosts are asked for token and secrets, and left alone."""
+    before = deployment.state()
+    worker = deployment.workers[-1]
+    worker.output("docker compose --project-directory %s down", f"{expected.DIRECTORY}/supervisor")
+    worker.output("rm -r %s", f"{expected.DIRECTORY}/supervisor")
+    play = deployment.play("--limit", worker.name)
+    assert play.code == 0, play.ending()
+    assert play.changed[worker.name] > 0
+    assert not any(count for name, count in play.changed.items() if name != worker.name)
+    after = deployment.state()
+    assert {name: state for name, state in after.items() if name != worker.name} == {
+        name: state for name, state in before.items() if name != worker.name
+    }
+    states = worker.output(
+        "docker inspect --format '{{.State.Health.Status}}' trigger-supervisor-supervisor-1"
+        " trigger-supervisor-docker-socket-proxy-1"
+    )
+    assert states.split() == ["healthy", "healthy"]

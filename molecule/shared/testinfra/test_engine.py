@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""The engine of each host: the operator's where there was one, else the distribution's; configured without a loss."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+from verification.deployment import Deployment
+from verification.nodes import Node
+
+
+@pytest.fixture(params=["docker.io", "docker-compose"])
+def package(request: pytest.FixtureRequest) -> str:
+    """Each package of the engine."""
+    name: str = request.param
+    return name
+
+
+def before(node: Node, package: str) -> str:
+    """Version of a package in the image that the host was made of; empty where it was not installed."""
+    image = subprocess.run(
+        ["docker", "inspect", "--format", "{{.Config.Image}}", node.name], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    query = ["dpkg-query", "--show", "--showformat", "${Version}", package]
+    asked = subprocess.run(
+        ["docker", "run", "--rm", "--network", "none", "--entrypoint", query[0], image, *query[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip()
+
+
+def test_an_engine_that_was_there_is_kept_as_it_was(node: Node, package: str) -> None:
+    now = node.output("dpkg-query --show --showformat '${Version}' %s", package)
+    was = before(node, package)
+    if was:
+        assert now == was
+    else:
+        # Installed by the role: from the distribution, on a Debian that has a Compose of its own.
+        policy = node.output("apt-cache policy %s", package)
+        assert f"Installed: {now}" in policy
+        sources = node.run("cat /etc/apt/sources.list.d/docker.sources")
+        assert sources.rc != 0, "Docker's own repository was added on a distribution that has the packages"
+
+
+def test_engine_and_compose_are_new_enough(node: Node) -> None:
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", text)[:3]]
+
+    assert numbers(node.seen["info"]["ServerVersion"]) >= [20, 10, 0]
+    assert numbers(node.output("docker compose version --short")) >= [2, 20, 0]
+
+
+def test_the_engine_starts_at_boot(node: Node) -> None:
+    assert node.output("systemctl is-enabled docker") == "enabled"
+    assert node.output("systemctl is-active docker") == "active"
+
+
+def test_containers_survive_a_restart_of_the_engine(node: Node) -> None:
+    assert node.seen["info"]["LiveRestoreEnabled"] is True
+
+
+def test_logs_of_task_containers_are_rotated(worker: Node) -> None:
+    """A task container asks for no limits of its own, so what counts is what the engine gives to such a container."""
+    image = worker.container("trigger-supervisor-docker-socket-proxy-1")["Config"]["Image"]
+    identity = worker.output("docker create --network none %s", image)
+    try:
+        settings = json.loads(worker.output("docker inspect --format '{{json .HostConfig.LogConfig}}' %s", identity))
+    finally:
+        worker.output("docker rm %s", identity)
+    assert settings == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+
+
+def test_the_engine_accepts_the_registry(node: Node, deployment: Deployment) -> None:
+    indexes = node.seen["info"]["RegistryConfig"]["IndexConfigs"]
+    assert indexes[deployment.registry]["Secure"] is False
+
+
+def test_the_configuration_in_effect_is_the_one_in_the_file(node: Node, deployment: Deployment) -> None:
+    settings = json.loads(node.read("/etc/docker/daemon.json"))
+    assert settings["live-restore"] is True
+    assert deployment.registry in settings["insecure-registries"]
+    assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}

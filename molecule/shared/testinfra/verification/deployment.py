@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""The deployment as a whole: its hosts, its secrets, its database, and the playbook that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import expected
+from .nodes import Node
+from .secrets import Secrets
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAYBOOK = "selfhosted.trigger_dev.site"
+POSTGRES = "trigger-webapp-trigger-postgres-1"
+
+_RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+# What a failed run must leave as it was: files with their contents and times, and which containers run since when.
+_STATE = """
+import hashlib, json, os, subprocess, sys
+files = {}
+for folder in sys.argv[1:]:
+    for where, folders, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            found = os.lstat(path)
+            text = open(path, 'rb').read() if os.path.isfile(path) else b''
+            files[path] = [found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, hashlib.sha256(text).hexdigest()]
+listing = subprocess.run(
+    ['sh', '-c', 'docker ps --all --quiet | xargs -r docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}"'],
+    check=True, capture_output=True, text=True)
+print(json.dumps([files, sorted(listing.stdout.splitlines())]))
+"""
+
+
+@dataclass(frozen=True)
+class Play:
+    """One run of the playbook."""
+
+    code: int
+    output: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The output with every white space a single blank: YAML output folds long messages."""
+        return " ".join(self.output.split())
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of tasks that changed something."""
+        return {name: int(changed) for name, _, changed, _, _ in _RECAP.findall(self.output)}
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Host -> number of tasks that failed, or that did not reach it."""
+        return {name: int(unreachable) + int(failed) for name, _, _, unreachable, failed in _RECAP.findall(self.output)}
+
+    @property
+    def errors(self) -> list[str]:
+        """Hosts for which an error was printed, once for each."""
+        return re.findall(r"^fatal: \[([^\]]+)\]", self.output, re.MULTILINE)
+
+    def ending(self) -> str:
+        """The last lines, for the message of a failing test."""
+        return self.output[-3000:]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The hosts of a scenario."""
+
+    nodes: tuple[Node, ...]
+    inventory: str
+
+    @property
+    def control(self) -> Node:
+        """The control host."""
+        (node,) = (node for node in self.nodes if expected.CONTROL_GROUP in node.groups)
+        return node
+
+    @property
+    def workers(self) -> list[Node]:
+        """The worker hosts."""
+        return [node for node in self.nodes if expected.WORKERS_GROUP in node.groups]
+
+    @property
+    def registry(self) -> str:
+        """The registry as it stands in image references."""
+        return f"{self.control.name}:5000"
+
+    def secrets(self) -> Secrets:
+        """Read everything that must not be seen anywhere."""
+        values: dict[str, str] = json.loads(self.control.read(expected.SECRETS_FILE))
+        return Secrets(values).and_also(worker_token=self.control.read(expected.TOKEN_FILE))
+
+    def sql(self, query: str) -> list[list[str]]:
+        """Ask the webapp's database over the local socket of its container, which needs no password."""
+        psql = "docker exec -u postgres %s psql -d main -v ON_ERROR_STOP=1 -AtF '|' -c %s"
+        return [line.split("|") for line in self.control.output(psql, POSTGRES, query).splitlines()]
+
+    def state(self) -> dict[str, Any]:
+        """What a run that must change nothing leaves as it is, host by host."""
+        return {node.name: node.python(_STATE, expected.DIRECTORY, "/etc/docker", "/etc/apt") for node in self.nodes}
+
+    def play(
+        self, *options: str, values: dict[str, Any] | None = None, inventory: str = "", scratch: Path | None = None
+    ) -> Play:
+        """Run the playbook that users run. Values go through a file: a command line would show them."""
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory or self.inventory, *options]
+        if values is not None:
+            assert scratch is not None
+            file = scratch / "values.json"
+            file.touch(mode=0o600)
+            file.write_text(json.dumps(values))
+            command += ["-e", f"@{file}"]
+        environment = os.environ | {
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_VERBOSITY": "0",
+            "ANSIBLE_NO_LOG": "false",
+        }
+        done = subprocess.run(
+            [*command, PLAYBOOK],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=580,
+            check=False,
+        )
+        return Play(done.returncode, done.stdout)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""The deployment as designed: what has to be on a host of each group, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CONTROL_GROUP = "trigger_control"
+WORKERS_GROUP = "trigger_workers"
+LABEL = "dev.trigger.ansible/role"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of ours."""
+
+    project: str
+    service: str
+    # Of its first process, as the host sees it.
+    uid: int
+    networks: frozenset[str]
+    # Port inside -> port of the host, on every address.
+    published: dict[int, int] = field(default_factory=dict)
+    # Where it listens for others; None: nothing connects to it.
+    port: int | None = None
+    holds_socket: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the container."""
+        return f"{self.project}-{self.service}-1"
+
+
+DATA = frozenset({"trigger-data"})
+DATA_AND_FRONT = frozenset({"trigger-data", "trigger-front"})
+
+CONTAINERS = {
+    CONTROL_GROUP: (
+        Container("trigger-webapp", "webapp", 1000, DATA_AND_FRONT, {3000: 8030}, port=3000),
+        Container("trigger-webapp", "trigger-postgres", 999, DATA, port=5432),
+        Container("trigger-webapp", "trigger-redis", 999, DATA, port=6379),
+        Container("trigger-webapp", "trigger-clickhouse", 101, DATA, port=8123),
+        Container("trigger-webapp", "electric", 65534, DATA, port=3000),
+        # Root without a single capability: the volumes of these two belong to root in their images.
+        Container("trigger-webapp", "trigger-minio", 0, DATA_AND_FRONT, {9000: 9000}, port=9000),
+        Container("trigger-registry", "trigger-registry", 0, frozenset({"trigger-registry"}), {5000: 5000}, port=5000),
+    ),
+    WORKERS_GROUP: (
+        Container("trigger-supervisor", "supervisor", 1000, frozenset({"trigger-proxy", "trigger-runner"}), port=8020),
+        Container(
+            "trigger-supervisor", "docker-socket-proxy", 99, frozenset({"trigger-proxy"}), port=2375, holds_socket=True
+        ),
+    ),
+}
+
+INTERNAL_NETWORKS = {"trigger-data", "trigger-proxy"}
+
+VOLUMES = {
+    CONTROL_GROUP: {
+        "trigger_postgres_data",
+        "trigger_redis_data",
+        "trigger_clickhouse_data",
+        "trigger_clickhouse_logs",
+        "trigger_minio_data",
+        "trigger_registry_data",
+    },
+    WORKERS_GROUP: set(),
+}
+
+# Everything below /opt/trigger: path -> type, mode, owner, group.
+ROOT_FOLDER = ("folder", 0o700, 0, 0)
+ROOT_FILE = ("file", 0o600, 0, 0)
+FILES = {
+    CONTROL_GROUP: {
+        "": ROOT_FOLDER,
+        "secrets.json": ROOT_FILE,
+        "webapp": ROOT_FOLDER,
+        "webapp/compose.yml": ROOT_FILE,
+        "webapp/webapp.env": ROOT_FILE,
+        "webapp/trigger-postgres.env": ROOT_FILE,
+        "webapp/trigger-redis.env": ROOT_FILE,
+        "webapp/trigger-clickhouse.env": ROOT_FILE,
+        "webapp/trigger-minio.env": ROOT_FILE,
+        "webapp/electric.env": ROOT_FILE,
+        "webapp/redis.conf": ("file", 0o400, 999, 999),
+        "webapp/shared": ("folder", 0o700, 1000, 1000),
+        "webapp/shared/worker_token": ("file", 0o600, 1000, 1000),
+        "registry": ROOT_FOLDER,
+        "registry/compose.yml": ROOT_FILE,
+        "registry/auth": ROOT_FOLDER,
+        "registry/auth/htpasswd": ("file", 0o400, 0, 0),
+    },
+    WORKERS_GROUP: {
+        "": ROOT_FOLDER,
+        "supervisor": ROOT_FOLDER,
+        "supervisor/compose.yml": ROOT_FILE,
+        "supervisor/supervisor.env": ROOT_FILE,
+        # Read by the proxy's own user; holds no secret.
+        "supervisor/haproxy.cfg": ("file", 0o444, 0, 0),
+        "supervisor/proved": ROOT_FILE,
+    },
+}
+DIRECTORY = "/opt/trigger"
+SECRETS_FILE = f"{DIRECTORY}/secrets.json"
+TOKEN_FILE = f"{DIRECTORY}/webapp/shared/worker_token"
+TOKEN_FORM = r"tr_wgt_[A-Za-z0-9]{40}"
+
+SECRET_NAMES = {
+    "postgres_password",
+    "redis_password",
+    "clickhouse_password",
+    "object_store_access_key",
+    "object_store_secret_key",
+    "session_secret",
+    "magic_link_secret",
+    "encryption_key",
+    "managed_worker_secret",
+    "registry_password",
+}
+
+# Secrets that a program prints itself, whatever its configuration (measured on the genuine webapp): its entrypoint traces the
+# ClickHouse URL, its run queue prints its Redis options, and bootstrap shows the token of a new group once.
+PRINTED_BY_THE_PROGRAM = {
+    "trigger-webapp-webapp-1": {"clickhouse_password", "redis_password", "worker_token"},
+}
+
+# Published with the community stack and upstream's examples; written in halves so that nothing here holds them.
+PUBLISHED_DEFAULTS = [
+    "managed" + "-secret",
+    "very-secure" + "-indeed",
+    "very-safe" + "-password",
+    "2818143646516f6f" + "ffd707b36f334bbb",
+    "44da78b7bbb0dfe7" + "09cf38931d25dcdd",
+    "f686147ab967943e" + "bbe9ed3b496e465a",
+    "447c29678f9eaf28" + "9e9c4b70d3dd8a7f",
+]
+
+# What listens on a node besides us.
+SSH_PORT = 22
+
+# A heartbeat comes every 30 s; what is older has missed one.
+HEARTBEAT_SECONDS = 40
+
+
+def of(groups: frozenset[str], table: dict[str, tuple[Container, ...]]) -> dict[str, Container]:
+    """Give the containers that a host of these groups has to run, by name."""
+    return {row.name: row for group in sorted(groups & set(table)) for row in table[group]}

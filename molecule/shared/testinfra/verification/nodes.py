@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""A host of the scenario, seen through testinfra. What many tests ask for is collected once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from . import expected
+from .expected import Container
+
+# Runs on the node, where there is Python because Ansible needs it. Prints one JSON object.
+FACTS = """
+import json, os, subprocess, sys
+
+def out(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+def inspect(kind, names):
+    return json.loads(out('docker', kind, 'inspect', *names)) if names else []
+
+def status(pid):
+    lines = open(f'/proc/{pid}/status').read().splitlines()
+    return dict(line.split(':\\t', 1) for line in lines if ':\\t' in line)
+
+containers = inspect('container', out('docker', 'ps', '--all', '--quiet').split())
+tree = {}
+for folder, folders, files in os.walk(sys.argv[1]):
+    for name in ['.'] + files:
+        path = os.path.normpath(os.path.join(folder, name))
+        found = os.lstat(path)
+        kind = 'folder' if name == '.' else 'link' if os.path.islink(path) else 'file'
+        relative = os.path.relpath(path, sys.argv[1])
+        tree['' if relative == '.' else relative] = [kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size]
+print(json.dumps({
+    'containers': {row['Name'].lstrip('/'): row for row in containers},
+    'processes': {row['Name'].lstrip('/'): status(row['State']['Pid']) for row in containers if row['State']['Pid']},
+    'networks': {row['Name']: row for row in inspect('network', out('docker', 'network', 'ls', '--quiet').split())},
+    'volumes': {row['Name']: row for row in inspect('volume', out('docker', 'volume', 'ls', '--quiet').split())},
+    'info': json.loads(out('docker', 'info', '--format', '{{json .}}')),
+    'listeners': [line.split()[3] for line in out('ss', '-Hltn').splitlines()],
+    'files': tree,
+    'command_lines': out('ps', 'axww', '-o', 'args=').splitlines(),
+}))
+"""
+
+HTTP = """
+import base64, json, sys, urllib.error, urllib.request
+asked = json.loads(sys.argv[1])
+headers = dict(asked['headers'])
+def read(name):
+    return json.load(open(asked['secrets_file']))[name]
+for header, name in asked['secret_headers'].items():
+    headers[header] = read(name)
+if asked['user']:
+    password = read(asked['password_of']) if asked['password_of'] else asked['password']
+    headers['Authorization'] = 'Basic ' + base64.b64encode(f"{asked['user']}:{password}".encode()).decode()
+request = urllib.request.Request(asked['url'], method=asked['method'], headers=headers)
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    with opener.open(request, timeout=15) as answer:
+        print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, error.read().decode(errors='replace')]))
+"""
+
+CONNECT = """
+import concurrent.futures, json, socket, sys
+def probe(target):
+    host, _, port = target.rpartition(':')
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return target, False
+    return target, True
+targets = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
+    print(json.dumps(dict(pool.map(probe, targets))))
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host."""
+
+    name: str
+    groups: frozenset[str]
+    host: Any = field(repr=False)
+
+    def run(self, command: str, *arguments: str) -> Any:
+        """Run a shell command as root; every %s is replaced by a quoted argument. Any exit code is an answer."""
+        return self.host.run(command, *arguments)
+
+    def output(self, command: str, *arguments: str) -> str:
+        """Run a shell command that has to succeed and give what it prints."""
+        done = self.run(command, *arguments)
+        assert done.rc == 0, f"{self.name}: `{command}` ended with {done.rc}: {done.stderr[-500:]}"
+        return str(done.stdout).strip()
+
+    def python(self, script: str, *arguments: str) -> Any:
+        """Run a Python script and read the JSON that it prints."""
+        return json.loads(self.output("python3 -c %s" + " %s" * len(arguments), script, *arguments))
+
+    def http(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        user: str = "",
+        password: str = "",
+        password_of: str = "",
+        headers: dict[str, str] | None = None,
+        secret_headers: dict[str, str] | None = None,
+    ) -> tuple[int, str]:
+        """Send a request from the host. Secrets are named, and read on the host itself: none stands on a command line."""
+        asked = {
+            "url": url,
+            "method": method,
+            "user": user,
+            "password": password,
+            "password_of": password_of,
+            "headers": headers or {},
+            "secret_headers": secret_headers or {},
+            "secrets_file": expected.SECRETS_FILE,
+        }
+        status, body = self.python(HTTP, json.dumps(asked))
+        return int(status), str(body)
+
+    def connects(self, targets: list[str]) -> dict[str, bool]:
+        """Tell which of the addresses (host:port) take a connection from this host."""
+        found: dict[str, bool] = self.python(CONNECT, json.dumps(targets))
+        return found
+
+    def read(self, path: str) -> str:
+        """Read a file as root."""
+        return self.output("cat %s", path)
+
+    def facts(self) -> dict[str, Any]:
+        """Look at the host now."""
+        found: dict[str, Any] = self.python(FACTS, expected.DIRECTORY)
+        return found
+
+    @cached_property
+    def seen(self) -> dict[str, Any]:
+        """The host as it was when a test first looked."""
+        return self.facts()
+
+    @property
+    def expected(self) -> dict[str, Container]:
+        """The containers that it has to run."""
+        return expected.of(self.groups, expected.CONTAINERS)
+
+    def container(self, name: str) -> dict[str, Any]:
+        """What `docker inspect` says about a container."""
+        found: dict[str, Any] = self.seen["containers"][name]
+        return found
+
+    def address(self, container: str, network: str) -> str:
+        """IP address of a container in one of its networks."""
+        return str(self.container(container)["NetworkSettings"]["Networks"][network]["IPAddress"])
+
+    def logs(self, container: str) -> str:
+        """Everything that a container has printed."""
+        return self.output("docker logs %s 2>&1", container)
+
+
+def eventually(question: Callable[[], Any], seconds: float = 30) -> Any:
+    """Ask until the answer is true, and give the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return answer

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the verification, and the order of its tests: looking first, changing later, breaking last."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+from testbed.cluster import Cluster, Run
+from testbed.hello import Hello
+from testinfra.host import get_host
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+from . import expected
+from .deployment import Deployment
+from .nodes import Node
+from .secrets import Secrets
+
+MARKERS = {
+    "changes": "changes the deployment, and leaves it working",
+    "breaks": "breaks the deployment, and mends it",
+}
+GROUPS = {"node": "all", "worker": expected.WORKERS_GROUP}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known."""
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests; within each kind the order stays."""
+    ranks = list(MARKERS)
+    items.sort(
+        key=lambda item: max(
+            (ranks.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ranks), default=0
+        )
+    )
+
+
+@cache
+def _deployment(inventory: str) -> Deployment:
+    runner = AnsibleRunner(inventory)
+    groups = {group: frozenset(runner.get_hosts(group)) for group in (expected.CONTROL_GROUP, expected.WORKERS_GROUP)}
+    return Deployment(
+        tuple(
+            Node(
+                name,
+                frozenset(group for group, names in groups.items() if name in names),
+                get_host(f"ansible://{name}", ansible_inventory=inventory),
+            )
+            for name in runner.get_hosts("all")
+        ),
+        inventory,
+    )
+
+
+def _of(config: pytest.Config) -> Deployment:
+    inventory = config.getoption("ansible_inventory")
+    if not inventory:
+        raise pytest.UsageError("the inventory of the scenario is missing (--ansible-inventory)")
+    return _deployment(str(inventory))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `node` on every host, and one that asks for `worker` on every worker."""
+    for fixture, group in GROUPS.items():
+        if fixture in metafunc.fixturenames:
+            nodes = [node for node in _of(metafunc.config).nodes if group == "all" or group in node.groups]
+            metafunc.parametrize(fixture, nodes, ids=[node.name for node in nodes])
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest) -> Deployment:
+    """The deployment of the scenario."""
+    return _of(request.config)
+
+
+@pytest.fixture(scope="session")
+def control(deployment: Deployment) -> Node:
+    """The control host."""
+    return deployment.control
+
+
+@pytest.fixture(scope="session")
+def secrets(deployment: Deployment) -> Secrets:
+    """The secrets of the deployment, as they were before any test changed them."""
+    return deployment.secrets()
+
+
+@pytest.fixture(scope="session")
+def hello(deployment: Deployment) -> Hello:
+    """The developer's side: deploys the hello task and triggers runs of it."""
+    return Hello(Cluster(deployment.control.name))
+
+
+@pytest.fixture(scope="session")
+def forbidden(deployment: Deployment) -> list[str]:
+    """Addresses (host:port) that no task may reach: by service name, by container name, by IP address."""
+    control = deployment.control
+    found = []
+    for row in expected.CONTAINERS[expected.CONTROL_GROUP]:
+        found += [f"{name}:{row.port}" for name in (row.service, row.name)]
+        found += [f"{control.address(row.name, network)}:{row.port}" for network in sorted(row.networks)]
+    for worker in deployment.workers:
+        for row in expected.CONTAINERS[expected.WORKERS_GROUP]:
+            if row.holds_socket:
+                found += [f"{name}:{row.port}" for name in (row.service, row.name)]
+                found += [f"{worker.address(row.name, network)}:{row.port}" for network in sorted(row.networks)]
+    return sorted(set(found))
+
+
+@pytest.fixture(scope="session")
+def allowed(deployment: Deployment) -> list[str]:
+    """Addresses (host:port) that every task has to reach; they also prove that the looking works."""
+    published = [port for row in expected.CONTAINERS[expected.CONTROL_GROUP] for port in row.published.values()]
+    return ["supervisor:8020", *(f"{deployment.control.name}:{port}" for port in sorted(published))]
+
+
+@pytest.fixture(scope="session")
+def run(hello: Hello, forbidden: list[str], allowed: list[str]) -> Run:
+    """A run of the hello task that looked around while it was executed."""
+    payload: dict[str, Any] = {"reach": [*allowed, *forbidden]}
+    return hello.run(payload)
