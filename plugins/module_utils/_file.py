@@ -7,12 +7,13 @@ import os
 import tempfile
 
 
-def write_atomically(path: str, text: str, mode: int) -> None:
-    """Replace the file as a whole; the new one belongs to whoever runs this."""
+def write_atomically(path: str, text: str, mode: int, owner: int = -1, group: int = -1) -> None:
+    """Replace the file as a whole; the new one belongs to whoever runs this, unless numbers are given."""
     folder = os.path.dirname(os.path.abspath(path))
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchown(stream.fileno(), owner, group)
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()

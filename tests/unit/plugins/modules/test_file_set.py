@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.modules import file_set
+
+from .conftest import Invoke
+
+ME = {"owner": os.geteuid(), "group": os.getegid()}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "trigger" / "example"
+
+
+def arguments(base: Path, content: str = "KEY=value-of-key\n") -> dict[str, Any]:
+    return {
+        "path": str(base),
+        "folders": [{"path": "shared", "mode": "0750", **ME}],
+        "files": [
+            {"path": "example.env", "content": content, **ME},
+            {"path": "shared/example.conf", "content": "plain\n", "mode": "0444", **ME},
+        ],
+    }
+
+
+def test_all_of_it_on_an_empty_host(invoke: Invoke, base: Path) -> None:
+    result = invoke(file_set.main, **arguments(base))
+    assert (result["changed"], result["fresh"]) == (True, True)
+    assert result["written"] == [".", "shared", "example.env", "shared/example.conf"]
+    assert (base / "example.env").read_text() == "KEY=value-of-key\n"
+    assert [mode(base / name) for name in (".", "shared", "example.env", "shared/example.conf")] == [
+        0o700,
+        0o750,
+        0o600,
+        0o444,
+    ]
+
+
+def test_a_second_run_changes_nothing(invoke: Invoke, base: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    inode = (base / "example.env").stat().st_ino
+    result = invoke(file_set.main, **arguments(base))
+    assert (result["changed"], result["fresh"], result["written"]) == (False, False, [])
+    assert (base / "example.env").stat().st_ino == inode
+
+
+def test_check_mode_tells_the_same_and_writes_nothing(invoke: Invoke, base: Path) -> None:
+    told = invoke(file_set.main, check=True, **arguments(base))
+    assert not base.exists()
+    assert told["written"] == invoke(file_set.main, **arguments(base))["written"]
+
+
+def test_what_differs_is_mended_and_the_rest_stays(invoke: Invoke, base: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    (base / "example.env").chmod(0o644)
+    (base / "shared").chmod(0o755)
+    (base / "theirs").write_text("kept")
+    result = invoke(file_set.main, **arguments(base))
+    assert result["written"] == ["shared", "example.env"]
+    assert (mode(base / "example.env"), mode(base / "shared")) == (0o600, 0o750)
+    assert (base / "theirs").read_text() == "kept"
+
+
+def test_changed_content_replaces_the_file(invoke: Invoke, base: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    result = invoke(file_set.main, **arguments(base, content="KEY=other\n"))
+    assert result["written"] == ["example.env"]
+    assert (base / "example.env").read_text() == "KEY=other\n"
+    assert sorted(os.listdir(base)) == ["example.env", "shared"]
+
+
+def test_no_content_is_shown(invoke: Invoke, base: Path) -> None:
+    shown = str(invoke(file_set.main, **arguments(base)))
+    assert "value-of-key" not in shown
+    assert "plain" not in shown
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other", "a/../../b", "", "."])
+def test_paths_stay_below_the_folder(invoke: Invoke, base: Path, path: str) -> None:
+    result = invoke(file_set.main, path=str(base), files=[{"path": path, "content": "x", **ME}])
+    assert result["failed"]
+    assert not base.exists()
+
+
+def test_a_mode_is_octal(invoke: Invoke, base: Path) -> None:
+    result = invoke(file_set.main, path=str(base), files=[{"path": "a", "content": "x", "mode": "rw", **ME}])
+    assert "octal" in result["msg"]
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(invoke: Invoke, base: Path) -> None:
+    (base / "example.env").mkdir(parents=True)
+    result = invoke(file_set.main, **arguments(base))
+    assert "example.env is not a plain file" in result["msg"]
+    assert not (base / "shared").exists()
