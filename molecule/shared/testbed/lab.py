@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sys
@@ -41,6 +42,7 @@ def up() -> None:
         images.ensure()
         _keys()
         _nodes()
+        _forget_old_images()
         with step("Deploying with site.yml over ssh", silent=False):
             playbook = Path(sys.executable).with_name("ansible-playbook")
             if code := stream(playbook, "site.yml", "-i", "inventories/lab"):
@@ -158,6 +160,24 @@ def _nodes() -> None:
             scenario.molecule("create", "lab")
     for name in wanted:
         _await_services(name)
+
+
+def _forget_old_images() -> None:
+    """Take the names from images that were built anew since: the deployment loads what is missing by name."""
+    archived = list(json.loads(images.ARCHIVES.read_text()))
+    template = f'{{{{index .Config.Labels "{images.INPUTS}"}}}}'
+    # One line per image, an empty one for a missing image, and for all where there is no engine yet.
+    script = 'for image; do echo "$(docker image inspect --format "$TEMPLATE" "$image" 2>/dev/null)"; done'
+    for name in platforms():
+        inputs = docker("exec", "--env", f"TEMPLATE={template}", name, "sh", "-c", script, "sh", *archived).splitlines()
+        old = [image for image, made_of in zip(archived, inputs, strict=True) if made_of not in ("", _inputs(image))]
+        if old:
+            with step(f"Forgetting older builds of {len(old)} images on {name}"):
+                docker("exec", name, "docker", "image", "rm", "--force", *old)
+
+
+def _inputs(image: str) -> str:
+    return images.inspect(image)[1]
 
 
 def _await_services(name: str, seconds: float = 60) -> None:
