@@ -69,7 +69,8 @@ def test_a_second_run_changes_nothing(deployment: Deployment, secrets: Secrets) 
     before = deployment.state()
     play = deployment.play("-vvv", "--diff")
     complete(play, deployment)
-    assert set(play.changed.values()) == {0}, play.ending()
+    assert play.changes == []
+    assert set(play.changed.values()) == {0}
     assert leaks(play.output, secrets) == set()
     assert deployment.state() == before
 
@@ -78,7 +79,8 @@ def test_a_dry_run_changes_nothing_and_says_so(deployment: Deployment, secrets: 
     before = deployment.state()
     play = deployment.play("-vvv", "--check", "--diff")
     complete(play, deployment)
-    assert set(play.changed.values()) == {0}, play.ending()
+    assert play.changes == []
+    assert set(play.changed.values()) == {0}
     assert leaks(play.output, secrets) == set()
     assert deployment.state() == before
 

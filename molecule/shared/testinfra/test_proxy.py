@@ -43,9 +43,11 @@ PULL = """
 import base64, http.client, json, re, sys
 address, image, registry = sys.argv[1:]
 environment = dict(pair.split('=', 1) for pair in json.load(sys.stdin))
-login = {'username': environment['DOCKER_REGISTRY_USERNAME'], 'password': environment['DOCKER_REGISTRY_PASSWORD'], 'serveraddress': registry}
+login = {name: environment['DOCKER_REGISTRY_' + name.upper()] for name in ('username', 'password')}
+login['serveraddress'] = registry
 connection = http.client.HTTPConnection(address, 2375, timeout=60)
-headers = {'X-Registry-Auth': base64.urlsafe_b64encode(json.dumps(login).encode()).decode(), 'Content-Length': '0'}
+token = base64.urlsafe_b64encode(json.dumps(login).encode()).decode()
+headers = {'X-Registry-Auth': token, 'Content-Length': '0'}
 connection.request('POST', '/images/create?fromImage=' + image, headers=headers)
 answer = connection.getresponse()
 print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
@@ -240,7 +242,7 @@ def test_a_key_cannot_be_disguised(proxy: Proxy, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["Bind\u017f", "\u017fecurityOpt", "Mount\u017f"])
 def test_letters_that_the_engine_folds_do_not_pass(proxy: Proxy, key: str) -> None:
-    """Go reads the long s as an s when it compares the names of keys; such a key must not slip past the proxy's list."""
+    """Go takes the long s for an s when it compares names of keys; such a key must not slip past the proxy's list."""
     value = {"Bind\u017f": ["/:/host"], "Mount\u017f": [{"Type": "bind", "Source": "/", "Target": "/host"}]}.get(
         key, ["seccomp=unconfined"]
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from testbed.cluster import Run
 from verification.deployment import Deployment
@@ -56,7 +57,9 @@ def test_the_container_of_the_run_is_gone(deployment: Deployment, run: Run) -> N
 def test_the_run_arrives_in_clickhouse(control: Node, run: Run) -> None:
     """Through logical replication; without it the list of runs stays empty although tasks run."""
     address = control.address(CLICKHOUSE, "trigger-data")
-    query = f"SELECT%20status%20FROM%20trigger_dev.task_runs_v2%20FINAL%20WHERE%20friendly_id='{run.id}'%20FORMAT%20JSONCompact"
+    query = quote(
+        f"SELECT status FROM trigger_dev.task_runs_v2 FINAL WHERE friendly_id = '{run.id}' FORMAT JSONCompact"
+    )
 
     def rows() -> list[list[str]]:
         status, answer = control.http(

@@ -50,7 +50,7 @@ def test_no_log_of_ours_holds_a_secret(node: Node, secrets: Secrets) -> None:
 
 
 def test_no_definition_of_a_container_holds_a_secret(node: Node, secrets: Secrets) -> None:
-    """Labels, command, health check, mounts: everything but the environment, which Docker shows to its own users only."""
+    """Labels, command, health check, mounts: all but the environment, which Docker shows to its own users only."""
     for name in node.expected:
         found = json.loads(json.dumps(node.container(name)))
         del found["Config"]["Env"]

@@ -43,7 +43,8 @@ def test_both_replication_slots_are_in_use(deployment: Deployment) -> None:
 def test_postgres_asks_for_a_password_over_the_network(control: Node) -> None:
     image = control.container("trigger-webapp-trigger-postgres-1")["Config"]["Image"]
     asked = control.run(
-        "docker run --rm --network trigger-data --entrypoint psql %s -w -h trigger-postgres -U postgres -d main -c 'SELECT 1'",
+        "docker run --rm --network trigger-data --entrypoint psql %s"
+        " --no-password -h trigger-postgres -U postgres -d main -c 'SELECT 1'",
         image,
     )
     assert asked.rc != 0

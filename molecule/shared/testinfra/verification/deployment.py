@@ -32,9 +32,11 @@ for folder in sys.argv[1:]:
             path = os.path.join(where, name)
             found = os.lstat(path)
             text = open(path, 'rb').read() if os.path.isfile(path) else b''
-            files[path] = [found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, hashlib.sha256(text).hexdigest()]
+            digest = hashlib.sha256(text).hexdigest()
+            files[path] = [found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, digest]
+template = '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
 listing = subprocess.run(
-    ['sh', '-c', 'docker ps --all --quiet | xargs -r docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}"'],
+    ['sh', '-c', 'docker ps --all --quiet | xargs -r docker inspect --format "$1"', 'sh', template],
     check=True, capture_output=True, text=True)
 print(json.dumps([files, sorted(listing.stdout.splitlines())]))
 """
@@ -56,6 +58,17 @@ class Play:
     def changed(self) -> dict[str, int]:
         """Host -> number of tasks that changed something."""
         return {name: int(changed) for name, _, changed, _, _ in _RECAP.findall(self.output)}
+
+    @property
+    def changes(self) -> list[str]:
+        """Every task that changed something, with its host."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if match := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line):
+                task = match[1]
+            elif match := re.match(r"changed: \[(\S+?)(?: -> \S+)?\]", line):
+                found.append(f"{match[1]}: {task}")
+        return found
 
     @property
     def failed(self) -> dict[str, int]:

@@ -118,8 +118,8 @@ SECRET_NAMES = {
     "registry_password",
 }
 
-# Secrets that a program prints itself, whatever its configuration (measured on the genuine webapp): its entrypoint traces the
-# ClickHouse URL, its run queue prints its Redis options, and bootstrap shows the token of a new group once.
+# Secrets that a program prints itself, whatever its configuration (measured on the genuine webapp): its entrypoint
+# traces the ClickHouse URL, its run queue prints its Redis options, and bootstrap shows the token of a new group once.
 PRINTED_BY_THE_PROGRAM = {
     "trigger-webapp-webapp-1": {"clickhouse_password", "redis_password", "worker_token"},
 }

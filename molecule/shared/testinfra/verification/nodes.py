@@ -35,7 +35,8 @@ for folder, folders, files in os.walk(sys.argv[1]):
         found = os.lstat(path)
         kind = 'folder' if name == '.' else 'link' if os.path.islink(path) else 'file'
         relative = os.path.relpath(path, sys.argv[1])
-        tree['' if relative == '.' else relative] = [kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size]
+        row = [kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size]
+        tree['' if relative == '.' else relative] = row
 print(json.dumps({
     'containers': {row['Name'].lstrip('/'): row for row in containers},
     'processes': {row['Name'].lstrip('/'): status(row['State']['Pid']) for row in containers if row['State']['Pid']},
@@ -116,7 +117,7 @@ class Node:
         headers: dict[str, str] | None = None,
         secret_headers: dict[str, str] | None = None,
     ) -> tuple[int, str]:
-        """Send a request from the host. Secrets are named, and read on the host itself: none stands on a command line."""
+        """Send a request from the host. Secrets are named, and read there: none stands on a command line."""
         asked = {
             "url": url,
             "method": method,
