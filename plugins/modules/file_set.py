@@ -8,8 +8,8 @@ module: file_set
 version_added: 0.1.0
 short_description: Write the files of a folder in one go
 description:
-  - Brings about a folder (mode C(0700), of the user that the task runs as, normally root), folders in it and files in it,
-    with owners and modes.
+  - Brings about a folder (mode C(0700), of the user that the task runs as, normally root), and folders and files in it
+    with their owners and modes.
   - One task for all of them, because each task on each host costs about a second. Other files in the folder stay.
   - Each file is replaced as a whole, and only if its content differs.
 attributes:

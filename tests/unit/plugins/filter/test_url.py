@@ -5,23 +5,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.selfhosted.trigger_dev.plugins.filter.percent_encode import percent_encode
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.url import url
 from hypothesis import given
 from hypothesis import strategies as st
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-
-
-@given(TEXT)
-def test_encoded_text_holds_nothing_but_unreserved(text: str) -> None:
-    encoded = percent_encode(text)
-    assert unquote(encoded) == text
-    assert not set(encoded) & set(":/?#[]@!$&'()*+,;= \"\\")
-
-
-def test_the_slash_is_encoded_as_well() -> None:
-    assert percent_encode("a/b?c#d@e:f g%ä~-._") == "a%2Fb%3Fc%23d%40e%3Af%20g%25%C3%A4~-._"
 
 
 @given(TEXT, TEXT, TEXT)
