@@ -186,6 +186,8 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
+                # The whole list: of a single suboption Ansible writes the value into the host's log all the same.
+                "no_log": True,
                 "options": {
                     **place,
                     "mode": {"type": "str", "default": "0600"},
@@ -195,6 +197,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # That masks names and modes too, wherever they stand in the result; contents are what must not be shown.
+    module.no_log_values.intersection_update(option["content"] for option in module.params["files"])
     base = module.params["path"]
     fresh = not os.path.isdir(base)
     folder = Entry(".", os.geteuid(), os.getegid(), FOLDER_MODE, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import file_set
 
 from .conftest import Invoke
@@ -82,8 +83,17 @@ def test_changed_content_replaces_the_file(invoke: Invoke, base: Path) -> None:
 
 def test_no_content_is_shown(invoke: Invoke, base: Path) -> None:
     shown = str(invoke(file_set.main, **arguments(base)))
+    assert "example.env" in shown
     assert "value-of-key" not in shown
     assert "plain" not in shown
+
+
+def test_no_content_reaches_the_log_of_the_host(invoke: Invoke, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda self, text, log_args=None: logged.append(f"{text} {log_args}"))
+    invoke(file_set.main, **arguments(base))
+    assert any("Invoked with" in line for line in logged)
+    assert not any("value-of-key" in line for line in logged)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../other", "a/../../b", "", "."])
