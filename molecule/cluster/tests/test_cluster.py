@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from testbed.cluster import Run
@@ -65,6 +66,22 @@ def test_secrets_of_the_control_host_stay_there(deployment: Deployment) -> None:
     for worker in deployment.workers:
         assert not worker.host.file(expected.SECRETS_FILE).exists
         assert not worker.host.file(expected.TOKEN_FILE).exists
+
+
+@pytest.mark.changes
+def test_a_fault_of_the_control_host_ends_the_run_before_any_host_changes(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Without this the workers would be deployed against a control host that cannot be."""
+    before = deployment.state()
+    values = {"webapp_extra_env": {"no-such-service": {"A": "b"}}}
+    play = deployment.play(values=values, scratch=tmp_path)
+    assert play.code != 0
+    assert play.errors == [deployment.control.name], play.ending()
+    assert play.changes == []
+    assert "Deploy the workers" not in play.output
+    assert "Have a Docker Engine" not in play.output
+    assert deployment.state() == before
 
 
 @pytest.mark.changes

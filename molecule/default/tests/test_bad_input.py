@@ -64,9 +64,11 @@ def test_two_control_hosts(deployment: Deployment, tmp_path: Path) -> None:
 
 def test_no_control_host(deployment: Deployment, tmp_path: Path) -> None:
     name = deployment.control.name
+    # The scenario's own values name the control host.
     values = {
         "trigger_api_origin": "http://control.example.com:8030",
         "trigger_registry_host": "control.example.com:5000",
+        "trigger_object_store_origin": "http://control.example.com:9000",
     }
     with unchanged(deployment):
         play = deployment.play(inventory=inventory(tmp_path, [], {name: {}}, name), values=values, scratch=tmp_path)
@@ -128,7 +130,7 @@ def foreign_program(control: Node) -> Iterator[int]:
     control.output("kill %s", started)
 
 
-@pytest.mark.parametrize("variable", ["webapp_port", "webapp_object_store_port", "registry_port"])
+@pytest.mark.parametrize("variable", ["webapp_port", "trigger_object_store_port", "trigger_registry_port"])
 def test_a_port_that_is_taken(
     deployment: Deployment, control: Node, tmp_path: Path, foreign_program: int, variable: str
 ) -> None:
@@ -207,7 +209,6 @@ def test_a_token_file_that_is_lost(deployment: Deployment, token_away: None) -> 
     play = deployment.play()
     assert play.code != 0
     assert play.changes == []
-    assert len(play.errors) == 1 or play.text.count(expected.TOKEN_FILE) >= 1, play.ending()
     for words in ("worker_token", "bootstrap", "once"):
         assert words in play.text, play.ending()
     assert "no_log: true" not in play.output.partition("PLAY RECAP")[0][-1500:], "the message itself is censored"

@@ -80,6 +80,12 @@ class Play:
         """Hosts for which an error was printed, once for each."""
         return re.findall(r"^fatal: \[([^\]]+)\]", self.output, re.MULTILINE)
 
+    def went_through(self, deployment: Deployment) -> None:
+        """See that the run reached its end on every host."""
+        assert self.code == 0, self.ending()
+        assert set(self.changed) == {node.name for node in deployment.nodes}
+        assert set(self.failed.values()) == {0}
+
     def ending(self) -> str:
         """The last lines, for the message of a failing test."""
         return self.output[-3000:]
