@@ -80,6 +80,11 @@ class Play:
         """Hosts for which an error was printed, once for each."""
         return re.findall(r"^fatal: \[([^\]]+)\]", self.output, re.MULTILINE)
 
+    @property
+    def message(self) -> str:
+        """What the user reads last: the last error before the recap, with every white space a single blank."""
+        return " ".join(self.output.partition("PLAY RECAP")[0].rpartition("fatal: [")[2].split())
+
     def went_through(self, deployment: Deployment) -> None:
         """See that the run reached its end on every host."""
         assert self.code == 0, self.ending()

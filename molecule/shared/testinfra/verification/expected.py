@@ -32,7 +32,8 @@ class Container:
 
 
 DATA = frozenset({"trigger-data"})
-DATA_AND_FRONT = frozenset({"trigger-data", "trigger-front"})
+FRONT = frozenset({"trigger-front"})
+DATA_AND_FRONT = DATA | FRONT
 
 CONTAINERS = {
     CONTROL_GROUP: (
@@ -42,7 +43,7 @@ CONTAINERS = {
         Container("trigger-webapp", "trigger-clickhouse", 101, DATA, port=8123),
         Container("trigger-webapp", "electric", 65534, DATA, port=3000),
         # Root without a single capability: the volumes of these two belong to root in their images.
-        Container("trigger-webapp", "trigger-minio", 0, DATA_AND_FRONT, {9000: 9000}, port=9000),
+        Container("trigger-webapp", "trigger-minio", 0, FRONT, {9000: 9000}, port=9000),
         Container("trigger-registry", "trigger-registry", 0, frozenset({"trigger-registry"}), {5000: 5000}, port=5000),
     ),
     WORKERS_GROUP: (
@@ -82,13 +83,13 @@ FILES = {
         "webapp/trigger-clickhouse.env": ROOT_FILE,
         "webapp/trigger-minio.env": ROOT_FILE,
         "webapp/electric.env": ROOT_FILE,
-        "webapp/redis.conf": ("file", 0o400, 999, 999),
+        "webapp/redis.conf": ("file", 0o600, 999, 999),
         "webapp/shared": ("folder", 0o700, 1000, 1000),
         "webapp/shared/worker_token": ("file", 0o600, 1000, 1000),
         "registry": ROOT_FOLDER,
         "registry/compose.yml": ROOT_FILE,
         "registry/auth": ROOT_FOLDER,
-        "registry/auth/htpasswd": ("file", 0o400, 0, 0),
+        "registry/auth/htpasswd": ROOT_FILE,
     },
     WORKERS_GROUP: {
         "": ROOT_FOLDER,
