@@ -13,6 +13,8 @@ from ansible.errors import AnsibleFilterError
 MASK = "***"
 # Masking shorter ones would shred the text, and where the masks fall would tell what the secret is.
 MINIMUM = 4
+# The webapp prints the worker token when it makes it, and any that it refuses, and these stand in no list.
+TOKEN = "tr_[a-z]+_[0-9A-Za-z]{20,}"
 
 
 def _forms(secret: str) -> set[str]:
@@ -29,15 +31,13 @@ def _pattern(form: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[object]) -> str:
-    """Replace each secret, in each of its forms, by the mask."""
+    """Replace each secret, in each of its forms, and every token of Trigger.dev by the mask."""
     if isinstance(secrets, str):
         raise AnsibleFilterError("redact: secrets must be a list of strings")
     words = {str(secret) for secret in secrets if secret is not None and len(str(secret)) >= MINIMUM}
     # Longest first: of two secrets that begin alike the longer one must be found whole.
     forms = sorted({form for word in words for form in _forms(word)}, key=lambda form: (-len(form), form))
-    if not forms:
-        return text
-    return re.sub("|".join(map(_pattern, forms)), MASK, text)
+    return re.sub("|".join([*map(_pattern, forms), TOKEN]), MASK, text)
 
 
 class FilterModule:

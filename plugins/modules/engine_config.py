@@ -386,8 +386,9 @@ def refuse_restart(names: Sequence[str]) -> None:
     if names:
         raise ConfigError(
             f"The engine would have to be restarted, but runner containers live ({', '.join(sorted(names))}) and would "
-            "be lost with their runs. Nothing was changed. Drain the worker first (set TRIGGER_DEQUEUE_ENABLED=false "
-            "on its supervisor and wait until these containers have ended), then run the playbook again."
+            "be lost with their runs. Nothing was changed. Drain the worker first (in its supervisor.env set "
+            "TRIGGER_DEQUEUE_ENABLED to false, `docker compose up -d`, wait until these containers have ended), "
+            "then run the playbook again."
         )
 
 

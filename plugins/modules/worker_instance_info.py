@@ -39,6 +39,12 @@ options:
     description: Seconds to wait for O(max_age) to be met.
     type: int
     default: 0
+  only_new:
+    description:
+      - Whether a heartbeat counts only if it comes after the module has started.
+        For supervisors that were just recreated.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
 author:
@@ -115,6 +121,7 @@ class Parameters:
     names: Sequence[str] | None
     max_age: int | None
     timeout: int
+    only_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,9 @@ class Instance:
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    return Parameters(database(params), params["group"], params["names"], params["max_age"], params["timeout"])
+    return Parameters(
+        database(params), params["group"], params["names"], params["max_age"], params["timeout"], params["only_new"]
+    )
 
 
 def read(wanted: Parameters, runner: Run) -> list[Instance]:
@@ -135,10 +144,11 @@ def read(wanted: Parameters, runner: Run) -> list[Instance]:
     return [instance for instance in instances if wanted.names is None or instance.name in wanted.names]
 
 
-def faults(instances: Sequence[Instance], wanted: Parameters) -> dict[str, str]:
-    """Say of each named instance what is wrong with it."""
+def faults(instances: Sequence[Instance], wanted: Parameters, elapsed: float = 0) -> dict[str, str]:
+    """Say of each named instance what is wrong with it, so many seconds after the module has started."""
     if wanted.max_age is None:
         return {}
+    oldest = min(wanted.max_age, elapsed) if wanted.only_new else wanted.max_age
     found = {instance.name: instance for instance in instances}
     result = {}
     for name in wanted.names or ():
@@ -148,7 +158,7 @@ def faults(instances: Sequence[Instance], wanted: Parameters) -> dict[str, str]:
             age = found[name].last_heartbeat_age_seconds
             if age is None:
                 result[name] = "connected, but never sent a heartbeat"
-            elif age > wanted.max_age:
+            elif age > oldest:
                 result[name] = f"last heartbeat {age:.0f} s ago"
     return result
 
@@ -171,11 +181,13 @@ def wait(
     pause: Callable[[float], None],
 ) -> tuple[list[Instance], dict[str, str]]:
     """Read until nothing is wrong or the time is over."""
-    end = clock() + wanted.timeout
+    begin = clock()
     while True:
+        # Taken before the database is asked, so that no heartbeat from before the start can count.
+        elapsed = clock() - begin
         instances = observe()
-        wrong = faults(instances, wanted)
-        if not wrong or clock() >= end:
+        wrong = faults(instances, wanted, elapsed)
+        if not wrong or clock() - begin >= wanted.timeout:
             return instances, wrong
         pause(PAUSE_SECONDS)
 
@@ -187,6 +199,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str"},
             "max_age": {"type": "int"},
             "timeout": {"type": "int", "default": 0},
+            "only_new": {"type": "bool", "default": False},
         },
         # Without names it would be open which of the rows of former workers are to be alive.
         required_by={"max_age": "names"},

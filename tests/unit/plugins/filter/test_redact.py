@@ -57,3 +57,8 @@ def test_empty_short_and_null_are_passed_over() -> None:
 def test_one_string_is_not_a_list() -> None:
     with pytest.raises(AnsibleFilterError, match="list"):
         redact("text", "text")
+
+
+def test_tokens_are_masked_though_nobody_lists_them() -> None:
+    token = "tr_wgt_" + "aB3" * 13 + "x"
+    assert redact(f"Token:\n{token}\nfor tr_wgt_ see", []) == "Token:\n***\nfor tr_wgt_ see"

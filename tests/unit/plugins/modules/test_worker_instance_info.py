@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,22 @@ def test_waiting(ages: list[float], seconds: float, wrong: bool) -> None:
     _instances, found = wait(lambda: [instance("w", next(observations))], wanted(["w"], 35, 10), lambda: now, pause)
     assert bool(found) is wrong
     assert now == seconds
+
+
+def test_a_heartbeat_from_before_the_start_is_not_new() -> None:
+    now = 0.0
+
+    def pause(length: float) -> None:
+        nonlocal now
+        now += length
+
+    def observe() -> list[Instance]:
+        # The process before sent its last one 2 s before the start, the new one sends its first 8 s after it.
+        return [instance("w", now + 2 if now < 8 else now - 8)]
+
+    parameters = replace(wanted(["w"], 35, 20), only_new=True)
+    assert wait(observe, parameters, lambda: now, pause)[1] == {}
+    assert now == 8
 
 
 def test_module(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
