@@ -14,7 +14,7 @@ import pytest
 import yaml
 from testbed.hello import Hello
 from verification import expected
-from verification.deployment import ROOT, Deployment, Play
+from verification.deployment import ROOT, Deployment, Play, differences
 from verification.nodes import Node
 from verification.secrets import Secrets, leaks
 
@@ -111,7 +111,7 @@ def unchanged(deployment: Deployment) -> Iterator[None]:
     """Whatever happens inside leaves files and containers as they were."""
     before = deployment.state()
     yield
-    assert deployment.state() == before
+    assert differences(before, deployment.state()) == []
 
 
 @contextmanager
@@ -142,21 +142,33 @@ def inventory(folder: Path, refusal: Refusal) -> str:
 
 
 @pytest.fixture(scope="module")
-def refusals(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Play]:
-    """All runs that must be refused; several at once, because none of them may change anything."""
+def refusals(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Play], list[str]]:
+    """All runs that must be refused, several at once because none may change anything; and what has changed."""
+
+    folders = {name: tmp_path_factory.mktemp(name) for name in REFUSALS}
 
     def play(name: str) -> Play:
-        refusal, folder = REFUSALS[name], tmp_path_factory.mktemp(name)
+        refusal, folder = REFUSALS[name], folders[name]
         own = "" if refusal.control is None else inventory(folder, refusal)
         return deployment.play(values=refusal.values, inventory=own, scratch=folder)
 
-    with unchanged(deployment), foreign_program(deployment.control), ThreadPoolExecutor(4) as pool:
-        return dict(zip(REFUSALS, pool.map(play, REFUSALS), strict=True))
+    before = deployment.state()
+    with foreign_program(deployment.control), ThreadPoolExecutor(4) as pool:
+        plays = dict(zip(REFUSALS, pool.map(play, REFUSALS), strict=True))
+    return plays, differences(before, deployment.state())
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_input_that_cannot_work_is_refused(refusals: dict[str, Play], secrets: Secrets, name: str) -> None:
-    refused(refusals[name], secrets, *REFUSALS[name].words)
+def test_input_that_cannot_work_is_refused(
+    refusals: tuple[dict[str, Play], list[str]], secrets: Secrets, name: str
+) -> None:
+    plays, _ = refusals
+    refused(plays[name], secrets, *REFUSALS[name].words)
+
+
+def test_refused_input_has_changed_nothing(refusals: tuple[dict[str, Play], list[str]]) -> None:
+    _, changed = refusals
+    assert changed == []
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+
 # What a failed run must leave as it was: files with their contents and times, and which containers run since when.
 _STATE = """
 import hashlib, json, os, subprocess, sys
-files = {}
+state = {}
 for folder in sys.argv[1:]:
     for where, folders, names in os.walk(folder):
         for name in names:
@@ -33,13 +33,29 @@ for folder in sys.argv[1:]:
             found = os.lstat(path)
             text = open(path, 'rb').read() if os.path.isfile(path) else b''
             digest = hashlib.sha256(text).hexdigest()
-            files[path] = [found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, digest]
+            state[path] = str([found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, digest])
 template = '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
 listing = subprocess.run(
     ['sh', '-c', 'docker ps --all --quiet | xargs -r docker inspect --format "$1"', 'sh', template],
     check=True, capture_output=True, text=True)
-print(json.dumps([files, sorted(listing.stdout.splitlines())]))
+state.update(line.split(' ', 1) for line in listing.stdout.splitlines())
+print(json.dumps(state))
 """
+
+
+# Host -> file or container -> everything that a change of it would change.
+State = dict[str, dict[str, str]]
+
+
+def differences(before: State, after: State) -> list[str]:
+    """Name the files and containers that are not as they were."""
+    hosts = sorted(set(before) | set(after))
+    return [
+        f"{host}: {name}"
+        for host in hosts
+        for name in sorted(set(before.get(host, {})) | set(after.get(host, {})))
+        if before.get(host, {}).get(name) != after.get(host, {}).get(name)
+    ]
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,7 @@ class Deployment:
         psql = "docker exec -u postgres %s psql -d main -v ON_ERROR_STOP=1 -AtF '|' -c %s"
         return [line.split("|") for line in self.control.output(psql, POSTGRES, query).splitlines()]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """What a run that must change nothing leaves as it is, host by host."""
         return {node.name: node.python(_STATE, expected.DIRECTORY, "/etc/docker", "/etc/apt") for node in self.nodes}
 
