@@ -96,20 +96,22 @@ def hello(deployment: Deployment) -> Hello:
     return Hello(Cluster(deployment.control.name))
 
 
+def _forbidden(deployment: Deployment, worker: Node) -> list[str]:
+    control = [row for row in expected.CONTAINERS[expected.CONTROL_GROUP] if row.port]
+    proxies = [row for row in expected.CONTAINERS[expected.WORKERS_GROUP] if row.holds_socket]
+    found = {f"{name}:{row.port}" for row in [*control, *proxies] for name in (row.service, row.name)}
+    # Addresses of containers mean something on their own host only: elsewhere they lead to somebody else, or nowhere.
+    here = {row.name for row in [*control, *proxies]} & set(worker.expected)
+    for name in here:
+        row = worker.expected[name]
+        found |= {f"{worker.address(name, network)}:{row.port}" for network in row.networks}
+    return sorted(found)
+
+
 @pytest.fixture(scope="session")
-def forbidden(deployment: Deployment) -> list[str]:
-    """Addresses (host:port) that no task may reach: by service name, by container name, by IP address."""
-    control = deployment.control
-    found = []
-    for row in expected.CONTAINERS[expected.CONTROL_GROUP]:
-        found += [f"{name}:{row.port}" for name in (row.service, row.name)]
-        found += [f"{control.address(row.name, network)}:{row.port}" for network in sorted(row.networks)]
-    for worker in deployment.workers:
-        for row in expected.CONTAINERS[expected.WORKERS_GROUP]:
-            if row.holds_socket:
-                found += [f"{name}:{row.port}" for name in (row.service, row.name)]
-                found += [f"{worker.address(row.name, network)}:{row.port}" for network in sorted(row.networks)]
-    return sorted(set(found))
+def forbidden(deployment: Deployment) -> dict[str, list[str]]:
+    """Worker -> addresses (host:port) that no task on it may reach: service names, container names, IP addresses."""
+    return {worker.name: _forbidden(deployment, worker) for worker in deployment.workers}
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +122,7 @@ def allowed(deployment: Deployment) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def run(hello: Hello, forbidden: list[str], allowed: list[str]) -> Run:
+def run(hello: Hello, forbidden: dict[str, list[str]], allowed: list[str]) -> Run:
     """A run of the hello task that looked around while it was executed."""
-    payload: dict[str, Any] = {"reach": [*allowed, *forbidden]}
+    payload: dict[str, Any] = {"reach": [*allowed, *sorted(set().union(*forbidden.values()))]}
     return hello.run(payload)
