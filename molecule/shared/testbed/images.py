@@ -18,7 +18,21 @@ from typing import Any
 import yaml
 
 from . import engine
-from .common import IMAGES, LABEL, ROOT, SHARED, TestbedError, docker, lock, replace_file, require, run, say, step
+from .common import (
+    IMAGES,
+    LABEL,
+    ROOT,
+    SHARED,
+    TestbedError,
+    docker,
+    install,
+    lock,
+    replace_file,
+    require,
+    run,
+    say,
+    step,
+)
 
 INPUTS = f"{LABEL}.inputs"
 BASE = "trigger-testbed/base"
@@ -28,6 +42,7 @@ NODES = ("bookworm-docker", "trixie")
 SERVICES = SHARED / "images"
 TABLE = SERVICES / "images.yml"
 ARCHIVES = IMAGES / "archives.json"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # The interpreter of the images that are made from Debian 13.
 _IMAGE_PYTHON = "3.13"
@@ -197,6 +212,8 @@ def ensure() -> None:
     """Have all images and archives that the scenarios and the lab need."""
     engine.ensure()
     require({"mmdebstrap": "mmdebstrap"})
+    if not KEYRING.exists():  # other distributions do not bring Debian's keys with mmdebstrap
+        install([KEYRING.stem])
     with lock(IMAGES / "lock"), ThreadPoolExecutor(max_workers=2) as pool:
         bases = dict(zip(SUITES, pool.map(base, SUITES), strict=True))
         nodes = SHARED / "nodes"

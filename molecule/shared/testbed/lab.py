@@ -14,10 +14,26 @@ import yaml
 
 from . import engine, images, scenario
 from .cluster import HEARTBEAT_SECONDS, Cluster, Run
-from .common import CACHE, IMAGES, LAB, LABEL, ROOT, TestbedError, docker, lock, require, run, say, step, stream
+from .common import (
+    CACHE,
+    IMAGES,
+    LAB,
+    LABEL,
+    ROOT,
+    TestbedError,
+    docker,
+    lock,
+    replace_file,
+    require,
+    run,
+    say,
+    step,
+    stream,
+)
 from .hello import Hello
 
 SSH = LAB / "ssh"
+KIND = LAB / "kind"
 CONTROL = "control.lab"
 # The first heartbeat comes 30 s after the start of a supervisor.
 _CONNECT_SECONDS = 75
@@ -39,6 +55,7 @@ def up() -> None:
     """Bring the lab up, from whatever state; raise when an instance is missing or the hello run fails."""
     with lock(LAB / "lock"):
         _check_ports()
+        _check_kind()
         images.ensure()
         _keys()
         _nodes()
@@ -111,6 +128,14 @@ def _check_ports() -> None:
         raise TestbedError(
             f"something else uses ports of 127.0.0.1 that the lab needs: {', '.join(taken)}. Nothing was changed."
         )
+
+
+def _check_kind() -> None:
+    """Doubles and genuine images have the same names, so nodes that hold the one kind would never get the other."""
+    kind = "upstream" if images.upstream() else "doubles"
+    if KIND.exists() and KIND.read_text() != kind:
+        raise TestbedError(f"the lab was made with IMAGES={KIND.read_text()}; `make lab-down` comes first")
+    replace_file(KIND, kind)
 
 
 def _keys() -> None:

@@ -71,6 +71,16 @@ def test_own_ports_are_not_taken(listener: int, monkeypatch: pytest.MonkeyPatch)
     lab._check_ports()
 
 
+def test_a_lab_of_the_other_kind_of_images_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "KIND", tmp_path / "kind")
+    monkeypatch.setenv("IMAGES", "doubles")
+    lab._check_kind()
+    lab._check_kind()
+    monkeypatch.setenv("IMAGES", "upstream")
+    with pytest.raises(common.TestbedError, match="make lab-down"):
+        lab._check_kind()
+
+
 def test_null_heartbeats_are_no_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.Cluster, "sql", lambda *_: [["worker1", "0.123456"], ["worker2", ""]])
     found = cluster.Cluster("control.lab").instances()
