@@ -8,7 +8,8 @@ module: file_set
 version_added: 0.1.0
 short_description: Write the files of a folder in one go
 description:
-  - Brings about a folder (mode C(0700), of the user that the task runs as, normally root), and folders and files in it
+  - Brings about a folder (mode C(0700), of the user that the task runs as, normally root; folders above it that are
+    missing, too), and folders and files in it
     with their owners and modes.
   - One task for all of them, because each task on each host costs about a second. Other files in the folder stay.
   - Each file is replaced as a whole, and only if its content differs.
@@ -200,6 +201,8 @@ def main() -> None:
     # That masks names and modes too, wherever they stand in the result; contents are what must not be shown.
     module.no_log_values.intersection_update(option["content"] for option in module.params["files"])
     base = module.params["path"]
+    # The mode of makedirs is for the last folder only; those above it are made by this.
+    os.umask(0o077)
     fresh = not os.path.isdir(base)
     folder = Entry(".", os.geteuid(), os.getegid(), FOLDER_MODE, None)
     try:

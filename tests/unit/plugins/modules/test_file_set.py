@@ -40,6 +40,7 @@ def test_all_of_it_on_an_empty_host(invoke: Invoke, base: Path) -> None:
     assert (result["changed"], result["fresh"]) == (True, True)
     assert result["written"] == [".", "shared", "example.env", "shared/example.conf"]
     assert (base / "example.env").read_text() == "KEY=value-of-key\n"
+    assert mode(base.parent) == 0o700
     assert [mode(base / name) for name in (".", "shared", "example.env", "shared/example.conf")] == [
         0o700,
         0o750,
