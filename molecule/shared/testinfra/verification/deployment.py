@@ -23,6 +23,7 @@ POSTGRES = "trigger-webapp-trigger-postgres-1"
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 # What a failed run must leave as it was: files with their contents and times, and which containers run since when.
+# Runners are left out: users' runs come and go by themselves, also between a listing and a look at what it listed.
 _STATE = """
 import hashlib, json, os, subprocess, sys
 state = {}
@@ -36,7 +37,8 @@ for folder in sys.argv[1:]:
             state[path] = str([found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, digest])
 template = '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
 listing = subprocess.run(
-    ['sh', '-c', 'docker ps --all --quiet | xargs -r docker inspect --format "$1"', 'sh', template],
+    ['sh', '-c', "docker ps --all --format '{{.ID}} {{.Names}}' | grep -v ' runner-' | cut -d' ' -f1"
+     ' | xargs -r docker inspect --format "$1"', 'sh', template],
     check=True, capture_output=True, text=True)
 state.update(line.split(' ', 1) for line in listing.stdout.splitlines())
 print(json.dumps(state))
