@@ -228,7 +228,7 @@ def test_health_checks_use_what_the_genuine_image_holds(projects: Projects) -> N
 
 def test_the_start_order_goes_by_health(projects: Projects) -> None:
     rows = {name: row for _, name, row in services(projects)}
-    assert set(rows["webapp"]["depends_on"]) == DATA_SERVICES | {"trigger-minio"}
+    assert set(rows["webapp"]["depends_on"]) == DATA_SERVICES
     assert set(rows["supervisor"]["depends_on"]) == {"docker-socket-proxy"}
     for name, row in rows.items():
         for needed in row.get("depends_on", {}).values():
