@@ -55,11 +55,12 @@ def services(projects: Projects) -> Iterator[Row]:
 
 
 def environment(projects: Projects) -> Iterator[tuple[str, str, str]]:
-    """Give service, name and value of every variable that reaches a container; the filter dotenv leaves out null."""
+    """Give service, name and value of every variable that reaches a container; what is null or empty is left out."""
+    meaningful = yaml.safe_load((HERE.parents[1] / "roles/webapp/vars/main/environments.yml").read_text())
     for project, service, row in services(projects):
         given = projects[project]["environments"].get(service, {}) | row.get("environment", {})
         for name, value in given.items():
-            if value is not None:
+            if value is not None and (value != "" or name in meaningful["__webapp_meaningful_when_empty"]):
                 yield service, name, str(value)
 
 

@@ -66,7 +66,7 @@ def test_no_published_secret_is_in_anything_that_is_deployed(files: dict[str, st
 def test_no_password_is_a_default(files: dict[str, str]) -> None:
     """A variable that ends like a secret has no value in roles and inventories."""
     given = re.compile(
-        r"^\s*[\w.]*_(?:secret|password|token|key): *(?!$|\"\"|''|\"?\{\{|!vault|\d+$)(.+)$", re.MULTILINE
+        r"^\s*[\w.]*_(?:secret|password|token|key): *+(?!$|\"\"|''|\"?\{\{|!vault|\d+$)(.+)$", re.MULTILINE
     )
     found = [
         (name, match.group())
