@@ -84,7 +84,7 @@ def _playbook(folder: Path) -> list[dict[str, Any]]:
     sources = [ROOT / "roles" / name / "defaults/main.yml" for name in names]
     for name in names:
         main = ROOT / "roles" / name / "vars/main"
-        sources += sorted(main.glob("*.yml")) if main.is_dir() else [main.with_suffix(".yml")]
+        sources += sorted(main.rglob("*.yml")) if main.is_dir() else [main.with_suffix(".yml")]
     tasks = []
     for project, (role, definition, environments) in PROJECTS.items():
         rendered = f"{{{{ {environments} }}}}" if environments else {}

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Every version of Trigger.dev is deployed by the rules of one known line, and it is said when nobody has tested it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# Version -> line that it is deployed by, and whether that line is its own.
+VERSIONS = {
+    "v4.2.0": ("4.2", True),
+    "v4.2.17": ("4.2", True),
+    "v4.3.1": ("4.2", False),
+    "v4.5.0": ("4.5", True),
+    "v4.5.12": ("4.5", True),
+    "v4.10.0": ("4.5", False),
+    "v5.0.0": ("4.5", False),
+    "latest": ("4.5", False),
+    "v4.1.9": ("4.5", False),  # refused before anybody asks for its line
+}
+
+
+def lines(root: Path) -> list[dict[str, Any]]:
+    """Read the lines, each from its own file, oldest first."""
+    found = []
+    for path in (root / "roles/trigger/vars/main/versions").glob("[0-9]*.yml"):
+        ((variable, line),) = yaml.safe_load(path.read_text()).items()
+        assert path.stem == line["name"]
+        assert variable == f"__trigger_line_{line['name'].replace('.', '_')}"
+        found.append(line)
+    return sorted(found, key=lambda line: [int(part) for part in line["name"].split(".")])
+
+
+def test_lines_are_alike_and_all_of_them_are_known(root: Path) -> None:
+    found = lines(root)
+    assert len({tuple(line) for line in found}) == 1
+    chosen = yaml.safe_load((root / "roles/trigger/vars/main/versions/main.yml").read_text())["__trigger_lines"]
+    names = [f"__trigger_line_{line['name'].replace('.', '_')}" for line in found]
+    assert chosen == f"{{{{ [{', '.join(names)}] }}}}"
+    for line in found:
+        assert line["tested"].startswith(f"v{line['name']}.")
+        assert (root / f"roles/webapp/files/schema/{line['name']}.tsv").is_file()
+    for older, newer in zip(found, found[1:], strict=False):
+        assert set(older["features"]) <= set(newer["features"])
+
+
+def test_the_default_is_the_tested_release_of_a_line(root: Path) -> None:
+    default = yaml.safe_load((root / "roles/trigger/defaults/main.yml").read_text())["trigger_version"]
+    assert default in {line["tested"] for line in lines(root)}
+
+
+def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
+    rows = yaml.safe_load((root / "molecule/shared/images/images.yml").read_text())["images"]
+    for line in lines(root):
+        for image in ("trigger.dev", "supervisor"):
+            assert f"ghcr.io/triggerdotdev/{image}:{line['tested']}" in {row["reference"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Line and verdict that the role's variables give for each version."""
+    folder = tmp_path_factory.mktemp("versions")
+    files = sorted((root / "roles/trigger/vars/main").rglob("*.yml"))
+    rendered = "{{ dict(trigger_version=item, line=__trigger_line.name, tested=__trigger_version_is_tested) | to_json }}"
+    play = {
+        "name": "Choose lines",
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "vars_files": [str(path) for path in files],
+        "tasks": [
+            {
+                "name": "Choose a line",
+                "ansible.builtin.copy": {"dest": f"{folder}/{{{{ item }}}}.json", "content": rendered, "mode": "0600"},
+                "vars": {"trigger_version": "{{ item }}"},
+                "loop": list(VERSIONS),
+            }
+        ],
+    }
+    (folder / "play.json").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", folder / "play.json"],
+        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(root / "collections")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return {version: json.loads((folder / f"{version}.json").read_text()) for version in VERSIONS}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_version_is_deployed_by_the_newest_line_that_is_not_newer(chosen: dict[str, Any], version: str) -> None:
+    assert (chosen[version]["line"], chosen[version]["tested"]) == VERSIONS[version]
