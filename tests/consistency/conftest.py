@@ -37,7 +37,7 @@ ENGINE = {"NCPU": 2, "MemTotal": 4 * 2**30, "ServerVersion": "26.1.5"}
 # Compose project -> the role that defines it, and its variables that hold the definition and the environments.
 PROJECTS = {
     "trigger-webapp": ("webapp", "__webapp_definition", "__webapp_environments"),
-    "trigger-registry": ("registry", "__registry_definition", None),
+    "trigger-registry": ("registry", "__registry_definition", "__registry_environments"),
     "trigger-supervisor": ("supervisor", "__supervisor_definition", "__supervisor_environment"),
 }
 
@@ -87,7 +87,7 @@ def _playbook(folder: Path) -> list[dict[str, Any]]:
         sources += sorted(main.rglob("*.yml")) if main.is_dir() else [main.with_suffix(".yml")]
     tasks = []
     for project, (role, definition, environments) in PROJECTS.items():
-        rendered = f"{{{{ {environments} }}}}" if environments else {}
+        rendered: Any = f"{{{{ {environments} }}}}"
         if role == "supervisor":
             rendered = {"supervisor": rendered}
         tasks.append(
