@@ -41,6 +41,55 @@ PROJECTS = {
     "trigger-supervisor": ("supervisor", "__supervisor_definition", "__supervisor_environment"),
 }
 
+# Passwords of services of somebody else; none for Redis.
+GIVEN = {
+    name: NASTY.format(name=f"given {name}")
+    for name in ("postgres_password", "clickhouse_password", "object_store_access_key", "object_store_secret_key")
+}
+# The opposite of the defaults: nothing bundled, and whatever can be set is set.
+OUTSIDE: dict[str, Any] = {
+    "trigger_secrets": GIVEN,
+    "trigger_object_store_origin": "https://s3.example.com",
+    "trigger_time_zone": "Europe/Vienna",
+    "trigger_internal_api_origin": "http://10.0.0.1:8030",
+    "trigger_log_options": {"max-size": "1m"},
+    "webapp_postgres_url": "postgresql://trigger@db.example.com:5432/trigger?sslmode=verify-full",
+    "webapp_postgres_direct_url": "postgresql://owner@db.example.com/trigger?schema=app&connection_limit=5",
+    "webapp_postgres_read_replica_url": "postgresql://trigger@replica.example.com/trigger",
+    "webapp_redis_host": "redis.example.com",
+    "webapp_redis_port": 6380,
+    "webapp_redis_username": "trigger",
+    "webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443",
+    "webapp_minio_enabled": False,
+    "webapp_object_store_region": "eu-central-1",
+    "webapp_object_store_bucket": "trigger-packets",
+    "webapp_github_client_id": "github",
+    "webapp_github_client_secret": "github $ecret",
+    "webapp_google_client_id": "google",
+    "webapp_google_client_secret": "google $ecret",
+    "webapp_email_transport": "smtp",
+    "webapp_email_from": "Trigger <trigger@example.com>",
+    "webapp_smtp_host": "mail.example.com",
+    "webapp_smtp_implicit_tls_enabled": True,
+    "webapp_smtp_username": "trigger",
+    "webapp_smtp_password": "smtp pa$$word",
+    "webapp_alert_email_transport": "smtp",
+    "webapp_resend_api_key": "re_123",
+    "webapp_aws_region": "eu-central-1",
+    "webapp_aws_access_key_id": "AKIA",
+    "webapp_aws_secret_access_key": "aws $ecret",
+    "webapp_metrics_password": "metrics $ecret",
+    "webapp_otel_trace_exporter_url": "https://otel.example.com/v1/traces",
+    "webapp_otel_trace_exporter_auth_headers": '{"authorization": "Bearer $x"}',
+    "webapp_otel_log_exporter_url": "https://otel.example.com/v1/logs",
+    "webapp_otel_metric_exporter_url": "https://otel.example.com/v1/metrics",
+    "webapp_otel_metric_exporter_auth_headers": '{"authorization": "Bearer $x"}',
+    "webapp_machine_presets": {"machines": {"micro": {"cpu": 0.5}}},
+    "webapp_whitelisted_emails": "@example.com$",
+    "webapp_memory_reservation_mib": 512,
+    "webapp_stop_timeout_seconds": 90,
+}
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
@@ -120,13 +169,11 @@ def _playbook(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the roles render on their defaults, for secrets full of special characters and the host of ENGINE.
+def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Render every project with settings on top of the defaults, for the host of ENGINE.
 
     Project -> text (of the Compose file), compose (the text, read), environments (service -> variables).
     """
-    folder = tmp_path_factory.mktemp("rendered")
     (folder / "secrets.json").write_text(json.dumps(SECRETS))
     (folder / "play.json").write_text(json.dumps(_playbook(folder)))
     (folder / "hosts.yml").write_text(
@@ -150,7 +197,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         # Inside the role the template is found by its name alone.
         "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
     }
-    (folder / "extra.json").write_text(json.dumps(extra))
+    (folder / "extra.json").write_text(json.dumps(extra | settings))
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
@@ -169,3 +216,17 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     rendered = {name: json.loads((folder / f"{name}.json").read_text()) for name in PROJECTS}
     return {name: row | {"compose": yaml.safe_load(row["text"])} for name, row in rendered.items()}
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the roles render on their defaults, for secrets full of special characters."""
+    return render(tmp_path_factory.mktemp("rendered"), {})
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the roles render where every data service is somebody else's, and every setting is given."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    return render(folder, OUTSIDE | {"webapp_ca_file": str(folder / "ca.pem")})
