@@ -48,6 +48,7 @@ GIVEN = {
 }
 # The opposite of the defaults: nothing bundled, and whatever can be set is set.
 OUTSIDE: dict[str, Any] = {
+    "trigger_version": "v4.5.12",
     "trigger_secrets": GIVEN,
     "trigger_object_store_origin": "https://s3.example.com",
     "trigger_time_zone": "Europe/Vienna",
@@ -67,6 +68,8 @@ OUTSIDE: dict[str, Any] = {
     "webapp_github_client_secret": "github $ecret",
     "webapp_google_client_id": "google",
     "webapp_google_client_secret": "google $ecret",
+    "webapp_slack_client_id": "slack",
+    "webapp_slack_client_secret": "slack $ecret",
     "webapp_email_transport": "smtp",
     "webapp_email_from": "Trigger <trigger@example.com>",
     "webapp_smtp_host": "mail.example.com",

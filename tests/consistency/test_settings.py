@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""docs/settings.md against the roles: every name of upstream's has its row, and every row tells the truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PUBLIC = re.compile(r"(?<![\w.])(?:trigger_secrets\.[a-z_]+|(?:webapp|trigger|registry)_[a-z0-9_]+)")
+INTERNAL = re.compile(r"(?<![\w.])(__(?:webapp|trigger|registry)_[a-z0-9_]+)((?:\.[a-z_]+)?)")
+# What the community stack and upstream's own compose files let their users set, apart from the environment of the webapp that this
+# collection renders, and which other names an operator may look for because documents or the code of the webapp name them.
+COMMUNITY = """
+TZ GLOBAL_REGISTRY GHCR_IO_REGISTRY TRIGGER_IMAGE_TAG POSTGRES_VERSION REDIS_VERSION CLICKHOUSE_VERSION MINIO_VERSION MC_VERSION
+ELECTRIC_VERSION REGISTRY_IMAGE_VERSION TRIGGER_PORT MINIO_API_PORT MINIO_CONSOLE_PORT REGISTRY_PORT REGISTRY_HOST REGISTRY_USER
+REGISTRY_PASSWORD POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB CLICKHOUSE_USER CLICKHOUSE_PASSWORD CLICKHOUSE_DATABASE MINIO_ROOT_USER
+MINIO_ROOT_PASSWORD PACKET_BUCKET_NAME REMIX_APP_PORT
+"""
+LIMITED = "WEBAPP POSTGRES REDIS CLICKHOUSE MINIO ELECTRIC REGISTRY".split()
+UPSTREAM = """
+DOCKER_REGISTRY_URL DOCKER_REGISTRY_NAMESPACE DOCKER_REGISTRY_USERNAME DOCKER_REGISTRY_PASSWORD POSTGRES_IMAGE_TAG REDIS_IMAGE_TAG
+ELECTRIC_IMAGE_TAG CLICKHOUSE_IMAGE_TAG REGISTRY_IMAGE_TAG MINIO_IMAGE_TAG TRAEFIK_IMAGE_TAG WEBAPP_PUBLISH_IP POSTGRES_PUBLISH_IP
+REDIS_PUBLISH_IP ELECTRIC_PUBLISH_IP CLICKHOUSE_PUBLISH_IP REGISTRY_PUBLISH_IP MINIO_PUBLISH_IP RESTART_POLICY LOGGING_DRIVER
+LOGGING_MAX_SIZE LOGGING_MAX_FILES LOGGING_COMPRESS PROVIDER_SECRET COORDINATOR_SECRET REALTIME_STREAMS_DEFAULT_VERSION
+REALTIME_STREAMS_S2_BASIN REALTIME_STREAMS_S2_ENDPOINT REALTIME_STREAMS_S2_SKIP_ACCESS_TOKENS REALTIME_STREAMS_S2_ACCESS_TOKEN
+"""
+ELSEWHERE = """
+ALLOW_INSECURE_DEFAULT_SECRETS DATABASE_HOST SKIP_POSTGRES_MIGRATIONS SKIP_CLICKHOUSE_MIGRATIONS ENABLE_CLUSTER WEB_CONCURRENCY
+HTTP_SERVER_DISABLED DASHBOARD_AND_API_DISABLED ALLOW_ONLY_REALTIME_API HEALTHCHECK_DATABASE_DISABLED DEPLOY_REGISTRY_USERNAME
+DEPLOY_REGISTRY_PASSWORD V4_DEPLOY_REGISTRY_HOST V4_DEPLOY_REGISTRY_NAMESPACE GITHUB_APP_ENABLED S2_ENABLED EVENTS_CLICKHOUSE_URL
+RUN_REPLICATION_INSERT_STRATEGY EVENTS_CLICKHOUSE_INSERT_STRATEGY EVENT_REPOSITORY_CLICKHOUSE_ROLLOUT_PERCENT NODE_ENV
+OBJECT_STORE_SERVICE OBJECT_STORE_DEFAULT_PROTOCOL ORG_CREATION_API_ENABLED OTLP_RATE_LIMIT_ENABLED RUN_ENGINE_TIMEOUT_EXECUTING
+RUN_ENGINE_TIMEOUT_PENDING_EXECUTING DEFAULT_DEV_ENV_EXECUTION_ATTEMPTS WORKER_ENABLED REDIS_READER_HOST ELECTRIC_SECRET
+ELECTRIC_STORAGE_DIR ELECTRIC_REPLICATION_STREAM_ID TRIGGER_WORKER_TOKEN REGISTRY_STORAGE_DELETE_ENABLED
+"""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a YAML file."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    return content
+
+
+@pytest.fixture(scope="module")
+def internal(root: Path) -> dict[str, Any]:
+    """The internal variables of the roles of the control host, as they stand there."""
+    found: dict[str, Any] = {}
+    for role in ("trigger", "webapp", "registry"):
+        for path in sorted((root / "roles" / role / "vars").rglob("*.yml")):
+            found |= load(path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def public(root: Path) -> set[str]:
+    """Every variable that an operator may set."""
+    return set().union(*(load(path) for path in root.glob("roles/*/defaults/main.yml")))
+
+
+@pytest.fixture(scope="module")
+def rows(root: Path) -> dict[str, tuple[set[str], str]]:
+    """Name of upstream's -> our variables and the words of its row."""
+    found: dict[str, tuple[set[str], str]] = {}
+    for line in (root / "docs/settings.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| `") else []
+        for name in re.findall(r"`([A-Z][A-Za-z0-9_]*)`", cells[0]) if cells else []:
+            assert name not in found, f"{name} has two rows"
+            found[name] = (set(re.findall(r"`([a-z_.]+)`", cells[1])), cells[2])
+    return found
+
+
+def variables(text: str, internal: dict[str, Any]) -> set[str]:
+    """Name the public variables that decide an expression, through internal ones too."""
+    found: set[str] = set()
+    for expression in re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL):
+        bare = re.sub(r"'[^']*'|selfhosted\.trigger_dev\.\w+", "", expression)
+        found |= set(PUBLIC.findall(bare))
+        for name, key in INTERNAL.findall(bare):
+            if name == "__trigger_secret_values":
+                found.add(f"trigger_secrets{key}")
+            else:
+                inner = internal.get(name, "")
+                part = inner.get(key[1:], inner) if isinstance(inner, dict) else inner
+                found |= variables(str(part), internal) if name not in ("__trigger_line", "__trigger_engine") else set()
+    return found
+
+
+def test_every_name_has_a_row(rows: dict[str, tuple[set[str], str]], internal: dict[str, Any]) -> None:
+    wanted = set((COMMUNITY + UPSTREAM + ELSEWHERE).split())
+    wanted |= {f"{name}_{limit}" for name in LIMITED for limit in ("CPU_LIMIT", "MEMORY_LIMIT", "MEMORY_RESERVATION")}
+    wanted |= {f"{name}_CPU_RESERVATION" for name in LIMITED}
+    wanted |= set(internal["__webapp_environments"]["webapp"])
+    assert sorted(wanted - set(rows)) == []
+
+
+def test_rows_name_what_decides_the_variable(
+    rows: dict[str, tuple[set[str], str]], internal: dict[str, Any], public: set[str]
+) -> None:
+    for name, expression in internal["__webapp_environments"]["webapp"].items():
+        wanted = {each for each in variables(str(expression), internal) if each in public or "." in each}
+        assert rows[name][0] == wanted, f"{name}: {' '.join(f'`{each}`' for each in sorted(wanted))}"
+
+
+def test_rows_name_variables_that_exist(
+    rows: dict[str, tuple[set[str], str]], internal: dict[str, Any], public: set[str]
+) -> None:
+    secrets = {f"trigger_secrets.{name}" for name in internal["__trigger_secret_lengths"]}
+    services = {"webapp_extra_env." + name for name in internal["__webapp_environments"]}
+    for name, (named, words) in rows.items():
+        assert named <= public | secrets | services, name
+        assert named or words, f"{name} has no variable, and the row does not say why"
+
+
+def test_every_variable_of_the_webapp_and_the_registry_has_a_row(root: Path, public: set[str]) -> None:
+    """What upstream has no name for stands in the document as well."""
+    text = (root / "docs/settings.md").read_text()
+    missing = [
+        name for name in sorted(public) if name.startswith(("webapp_", "registry_")) and f"`{name}`" not in text
+    ]
+    assert missing == []
