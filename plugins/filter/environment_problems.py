@@ -17,8 +17,8 @@ from ansible.errors import AnsibleFilterError
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?([0-9]+([.][0-9]*)?|[.][0-9]+)")
 # A variable of a role in an expression; one that begins with underscores is defined in terms of others.
-VARIABLE = re.compile(r"(?<![\w.])(?:__)?(?:trigger|webapp|registry|supervisor)_\w+(?:[.][a-z_]+)?")
-SECRETS = "__trigger_secret_values."
+VARIABLE = re.compile(r"(?<![\w.])((?:__)?(?:trigger|webapp|registry|supervisor)_\w+)(?:[.]([a-z_]+)|\['([^']+)'\])?")
+SECRETS = "__trigger_secret_values"
 INNER = "__"
 
 
@@ -101,7 +101,7 @@ TYPES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "url": ("a URL", lambda text: _split(text) is not None),
     "origin": ("scheme://host or scheme://host:port with http or https and nothing behind it", _is_origin),
     "postgres url": (
-        "postgresql://user:password@host:port/database with a percent-encoded password, without an empty parameter schema",
+        "postgresql://user:password@host:port/database with a percent-encoded password and no empty parameter schema",
         _is_postgres,
     ),
     "migration url": ("an http URL with the parameter secure=false, or an https URL without that", _is_migration),
@@ -164,25 +164,29 @@ def find_type(names: Mapping[str, str], name: str) -> str | None:
     return next((kind for pattern, kind in names.items() if "*" in pattern and fnmatchcase(name, pattern)), None)
 
 
-def variables_of(expression: object, definitions: Mapping[str, object], seen: frozenset[str] = frozenset()) -> list[str]:
+def variables_of(
+    expression: object, definitions: Mapping[str, Any], seen: frozenset[tuple[str, str]] = frozenset()
+) -> list[str]:
     """Name the variables that an expression is made of, through what is defined beside it, in order."""
     found: dict[str, None] = {}
-    for word in VARIABLE.findall(str(expression)):
-        if word.startswith(SECRETS):
-            found[f"trigger_secrets.{word.removeprefix(SECRETS)}"] = None
-        elif word.partition(".")[0] in definitions and word.partition(".")[0] not in seen:
-            inner = word.partition(".")[0]
-            found |= dict.fromkeys(variables_of(definitions[inner], definitions, seen | {inner}))
+    for word, attribute, item in VARIABLE.findall(str(expression)):
+        key = attribute or item
+        if word == SECRETS and key:
+            found[f"trigger_secrets.{key}"] = None
+        elif word in definitions and (word, key) not in seen:
+            inner = definitions[word]
+            inner = inner[key] if isinstance(inner, Mapping) and key in inner else inner
+            found |= dict.fromkeys(variables_of(inner, definitions, seen | {(word, key)}))
         elif not word.startswith(INNER):
-            found[word.partition(".")[0]] = None
+            found[word] = None
     return list(found)
 
 
-def sources(definitions: str) -> dict[str, dict[str, list[str]]]:
-    """Tell for each service and name which variables its value is made of, from the text of the roles' variables."""
+def sources(definitions: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Tell for each service and name which variables its value is made of, from the texts of the roles' variables."""
     loaded: dict[str, Any] = {}
-    for document in yaml.safe_load_all(definitions):
-        loaded |= document or {}
+    for text in definitions:
+        loaded |= yaml.safe_load(text) or {}
     result: dict[str, dict[str, list[str]]] = {}
     for rows in loaded.values():
         if isinstance(rows, Mapping):
@@ -218,11 +222,13 @@ def environment_problems(
     schema: str,
     extra: Mapping[str, Mapping[str, object]] | None = None,
     extra_variable: str = "",
-    definitions: str = "",
+    definitions: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Hold every value against the schema, and what users add against what the role sets itself."""
     if not isinstance(environments, Mapping) or not isinstance(extra or {}, Mapping):
-        raise AnsibleFilterError("environment_problems: environments and extra must be dictionaries: service -> name -> value")
+        raise AnsibleFilterError(
+            "environment_problems: environments and extra must be dictionaries, service -> name -> value"
+        )
     known, origin, problems = parse_schema(schema), sources(definitions), list[Problem]()
     for service, environment in environments.items():
         names, added = known.get(service, {}), dict((extra or {}).get(service) or {})

@@ -56,7 +56,8 @@ def test_no_published_secret_is_in_anything_that_is_deployed(files: dict[str, st
     found = [
         (name, value)
         for name, text in files.items()
-        if name.startswith(DEPLOYED)
+        # There they are listed to be refused.
+        if name.startswith(DEPLOYED) and not name.startswith("roles/trigger/vars/main/versions/")
         for value in PUBLISHED
         if value in text
     ]

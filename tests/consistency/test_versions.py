@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -47,7 +48,7 @@ def test_lines_are_alike_and_all_of_them_are_known(root: Path) -> None:
     for line in found:
         assert line["tested"].startswith(f"v{line['name']}.")
         assert (root / f"roles/webapp/files/schema/{line['name']}.tsv").is_file()
-    for older, newer in zip(found, found[1:], strict=False):
+    for older, newer in itertools.pairwise(found):
         assert set(older["features"]) <= set(newer["features"])
 
 
@@ -68,7 +69,7 @@ def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     """Line and verdict that the role's variables give for each version."""
     folder = tmp_path_factory.mktemp("versions")
     files = sorted((root / "roles/trigger/vars/main").rglob("*.yml"))
-    rendered = "{{ dict(trigger_version=item, line=__trigger_line.name, tested=__trigger_version_is_tested) | to_json }}"
+    rendered = "{{ dict(line=__trigger_line.name, tested=__trigger_version_is_tested) | to_json }}"
     play = {
         "name": "Choose lines",
         "hosts": "localhost",

@@ -57,6 +57,7 @@ class Service:
     context: Path
     archive: str | None = None
     wheels: tuple[str, ...] = ()
+    version: str = ""
 
 
 def read_table(text: str) -> list[Service]:
@@ -64,7 +65,12 @@ def read_table(text: str) -> list[Service]:
     rows: list[dict[str, Any]] = yaml.safe_load(text)["images"]
     return [
         Service(
-            row["key"], row["reference"], SERVICES / row["context"], row.get("archive"), tuple(row.get("wheels", ()))
+            row["key"],
+            row["reference"],
+            SERVICES / row["context"],
+            row.get("archive"),
+            tuple(row.get("wheels", ())),
+            row.get("version", ""),
         )
         for row in rows
     ]
@@ -139,14 +145,15 @@ def base(suite: str) -> str:
     return inspect(name)[0]
 
 
-def build(name: str, context: Path, dockerfile: Path, *extra: str) -> str:
+def build(name: str, context: Path, dockerfile: Path, *extra: str, version: str = "") -> str:
     """Build one image unless it is there and made of the same things (`extra`: those not in files); gives its id."""
-    inputs = fingerprint(context, dockerfile, extra)
+    inputs = fingerprint(context, dockerfile, [*extra, version] if version else extra)
     if inspect(name)[1] != inputs:
         labels = ["--label", f"{LABEL}=image", "--label", f"{INPUTS}={inputs}"]
         with step(f"Building {name}"):
             # The host's network: its resolver may be one that containers cannot reach while an image is built.
-            docker("build", "--network", "host", *labels, "--tag", name, "--file", dockerfile, context)
+            argument = ["--build-arg", f"VERSION={version}"] if version else []
+            docker("build", "--network", "host", *argument, *labels, "--tag", name, "--file", dockerfile, context)
     return inspect(name)[0]
 
 
@@ -170,7 +177,7 @@ def _service(service: Service, base_id: str) -> str:
     if service.wheels:
         _wheels(service)
     dockerfile = SERVICES / service.key / "Dockerfile"
-    return build(service.reference, service.context, dockerfile, base_id, *service.wheels)
+    return build(service.reference, service.context, dockerfile, base_id, *service.wheels, version=service.version)
 
 
 def lanes(services: list[Service]) -> list[list[Service]]:

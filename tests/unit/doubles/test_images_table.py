@@ -15,8 +15,10 @@ IMAGES = Path(rules.__file__).parents[1]
 TABLE: list[dict[str, Any]] = yaml.safe_load((IMAGES / "images.yml").read_text())["images"]
 ARCHIVES = {
     "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "minio", "electric"},
+    "webapp-4.5.tar": {"webapp"},
     "registry.tar": {"registry"},
     "supervisor.tar": {"supervisor", "haproxy"},
+    "supervisor-4.5.tar": {"supervisor"},
 }
 
 

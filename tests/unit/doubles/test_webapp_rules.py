@@ -10,6 +10,7 @@ from doubles import rules
 from doubles.webapp import migrate
 
 TABLE = rules.load(Path(migrate.__file__).with_name("rules.yml"))
+NEWER = rules.load(Path(migrate.__file__).with_name("rules.yml"), "4.5")
 STAGES = ("wait", "postgres", "clickhouse", "node", "server")
 DATABASE = "postgresql://postgres:secret@trigger-postgres:5432/main?schema=public"
 GOOD = {
@@ -32,10 +33,10 @@ GOOD = {
 }
 
 
-def ends(environment: dict[str, str]) -> str | None:
+def ends(environment: dict[str, str], table: list[rules.Rule] = TABLE) -> str | None:
     """The first stage that ends the container; the entry point leaves out one of them without an address."""
     stages = [stage for stage in STAGES if stage != "clickhouse" or environment.get("CLICKHOUSE_URL")]
-    return next((stage for stage in stages if rules.fatal(TABLE, environment, stage)), None)
+    return next((stage for stage in stages if rules.fatal(table, environment, stage)), None)
 
 
 def test_a_complete_environment_starts_without_quirks() -> None:
@@ -205,3 +206,44 @@ def test_empty_number_becomes_zero() -> None:
 
 def test_every_rule_names_its_fact() -> None:
     assert all(rule.fact for rule in TABLE)
+
+
+GOOD_NEWER = GOOD | {"MANAGED_WORKER_SECRET": "w"}
+PUBLISHED = "managed-" + "secret"
+
+
+@pytest.mark.parametrize(
+    ("change", "stage"),
+    [
+        ({}, None),
+        ({"RUN_REPLICATION_CLICKHOUSE_URL": "http://u:p@trigger-clickhouse:8123?secure=false"}, None),
+        ({"SESSION_SECRET": ""}, "node"),
+        ({"MANAGED_WORKER_SECRET": ""}, "node"),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED}, "node"),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "1"}, None),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "true"}, "node"),
+        ({"REALTIME_STREAMS_S2_SKIP_ACCESS_TOKENS": "1"}, "node"),
+    ],
+)
+def test_the_newer_line_has_rules_of_its_own(change: dict[str, str], stage: str | None) -> None:
+    assert ends(GOOD_NEWER | change, NEWER) == stage
+
+
+def test_the_newer_line_requires_what_the_older_one_made_up() -> None:
+    assert ends(GOOD) is None
+    assert ends(GOOD, NEWER) == "node"
+
+
+def test_only_the_newer_line_minds_an_old_clickhouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def query(_url: str, statement: str) -> str:
+        asked.append(statement)
+        return "25.5.2.47\n"
+
+    monkeypatch.setattr(migrate, "query", query)
+    migrate.migrate_clickhouse(GOOD)
+    assert len(asked) > 1
+    monkeypatch.setenv("DOUBLE_VERSION", "4.5.12")
+    with pytest.raises(migrate.ClickHouseError, match=r"25\.5\.2"):
+        migrate.migrate_clickhouse(GOOD)

@@ -98,7 +98,8 @@ def test_an_unknown_choice_of_images_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_row_of_the_table_can_be_built() -> None:
     rows = images.read_table(images.TABLE.read_text())
-    assert len({row.reference for row in rows}) == len({row.key for row in rows}) == len(rows)
+    assert len({row.reference for row in rows}) == len({(row.key, row.version) for row in rows}) == len(rows)
+    assert all(row.reference.endswith(row.version) for row in rows)
     for row in rows:
         dockerfile = images.SERVICES / row.key / "Dockerfile"
         assert dockerfile.exists(), row.key

@@ -7,6 +7,7 @@ stage, `silent` lets it run with a quirk. Every program has one table (`rules.ym
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ class Rule:
     stage: str = ""
     quirk: str = ""
     when: Mapping[str, str] = field(default_factory=dict)
+    unless: Mapping[str, str] = field(default_factory=dict)
+    # Version lines that have the rule; none named: all.
+    lines: tuple[str, ...] = ()
     argument: Any = None
     fact: str = ""
 
@@ -97,6 +101,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     ),
     "matches": lambda text, pattern: None if re.fullmatch(pattern, text) else f"must match {pattern}",
     "parameter_not_empty": lambda text, name: f"{name} must not be empty" if parameter(text, name) == "" else None,
+    "none_of": lambda text, values: "is a published default" if text in values else None,
     "without_parameter": lambda text, name: (
         f"Unknown URL parameters: {name}" if parameter(text, name) is not None else None
     ),
@@ -119,7 +124,8 @@ def check(rule: Rule, variable: str, environment: Environment) -> str | None:
 
 
 def applies(rule: Rule, environment: Environment) -> bool:
-    return all(environment.get(name) == value for name, value in rule.when.items())
+    wanted = all(environment.get(name) == value for name, value in rule.when.items())
+    return wanted and not any(environment.get(name) == value for name, value in rule.unless.items())
 
 
 def judge(rules: list[Rule], environment: Environment) -> list[Finding]:
@@ -147,7 +153,9 @@ def quirks(rules: list[Rule], environment: Environment) -> set[str]:
 
 
 def parse(table: list[dict[str, Any]]) -> list[Rule]:
-    rules = [Rule(**{**row, "variables": tuple(row["variables"])}) for row in table]
+    rules = [
+        Rule(**{**row, "variables": tuple(row["variables"]), "lines": tuple(row.get("lines", ()))}) for row in table
+    ]
     for rule in rules:
         if rule.kind not in CHECKS and rule.kind not in PRESENCE:
             raise ValueError(f"unknown kind {rule.kind!r}")
@@ -156,8 +164,15 @@ def parse(table: list[dict[str, Any]]) -> list[Rule]:
     return rules
 
 
-def load(path: Path) -> list[Rule]:
-    return parse(yaml.safe_load(path.read_text())["rules"])
+def line() -> str:
+    """The version line that this image is: what it was built as."""
+    return ".".join(os.environ.get("DOUBLE_VERSION", "4.2.0").split(".")[:2])
+
+
+def load(path: Path, of: str = "") -> list[Rule]:
+    """Read the rules of a version line, by default the image's own."""
+    rules = parse(yaml.safe_load(path.read_text())["rules"])
+    return [rule for rule in rules if not rule.lines or (of or line()) in rule.lines]
 
 
 def number(environment: Environment, name: str, default: float) -> float:

@@ -32,8 +32,13 @@ __webapp_environments:
     SMTP_HOST: "{{ webapp_smtp_host | default(trigger_origin | selfhosted.trigger_dev.url, true) }}"
     ENCRYPTION_KEY: "{{ __trigger_secret_values.encryption_key }}"
     FIXED: constant
----
-__webapp_other: 1
+    SMTP_PASSWORD: "{{ __webapp_passwords.smtp }}"
+    REDIS: "{{ __webapp_passwords['redis'] }}"
+"""
+PASSWORDS = """---
+__webapp_passwords:
+  smtp: "{{ webapp_smtp_password }}"
+  redis: "{{ webapp_redis_password }}"
 """
 
 GOOD = {
@@ -88,9 +93,8 @@ BAD = {
 
 
 def problems(environment: dict[str, Any], extra: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    return environment_problems(
-        {"webapp": environment}, SCHEMA, {"webapp": extra} if extra else None, "webapp_extra_env.{service}", DEFINITIONS
-    )
+    added = {"webapp": extra} if extra else None
+    return environment_problems({"webapp": environment}, SCHEMA, added, "webapp_extra_env.{service}", [DEFINITIONS])
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in GOOD.items() for value in values])
@@ -168,21 +172,28 @@ def test_a_star_stands_for_anything() -> None:
 
 
 def test_services_without_a_schema_are_asked_for_collisions_only() -> None:
-    found = environment_problems({"electric": {"A": "b"}}, SCHEMA, {"electric": {"A": "c", "X": "y"}}, "extra.{service}")
+    added = {"electric": {"A": "c", "X": "y"}}
+    found = environment_problems({"electric": {"A": "b"}}, SCHEMA, added, "extra.{service}")
     assert [problem["name"] for problem in found] == ["A"]
 
 
 def test_sources_are_found_through_what_is_defined_beside_them() -> None:
-    assert sources(DEFINITIONS)["webapp"] == {
+    assert sources([DEFINITIONS, PASSWORDS])["webapp"] == {
         "SMTP_PORT": ["webapp_smtp_port"],
         "SMTP_HOST": ["webapp_smtp_host", "trigger_origin"],
         "ENCRYPTION_KEY": ["trigger_secrets.encryption_key"],
         "FIXED": [],
+        "SMTP_PASSWORD": ["webapp_smtp_password"],
+        "REDIS": ["webapp_redis_password"],
     }
 
 
 def test_definitions_that_go_in_circles_end() -> None:
-    circle = '__webapp_a: "{{ __webapp_b }} {{ webapp_x }}"\n__webapp_b: "{{ __webapp_a }}"\ne: {webapp: {A: "{{ __webapp_a }}"}}'
+    circle = [
+        '__webapp_a: "{{ __webapp_b }} {{ webapp_x }}"',
+        '__webapp_b: "{{ __webapp_a }}"',
+        "e: {webapp: {A: __webapp_a}}",
+    ]
     assert sources(circle)["webapp"]["A"] == ["webapp_x"]
 
 

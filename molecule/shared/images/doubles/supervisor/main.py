@@ -32,7 +32,7 @@ from doubles.supervisor.config import (
 
 RULES = Path(__file__).with_name("rules.yml")
 ACTIONS = "/engine/v1/worker-actions"
-VERSION = "4.2.0"
+VERSION = os.environ.get("DOUBLE_VERSION", "4.2.0")
 # Pauses between the five attempts of every call.
 RETRIES = (0.5, 1, 2, 4)
 FORWARDED = ("x-trigger-worker-runner-id", "x-trigger-worker-deployment-id")
