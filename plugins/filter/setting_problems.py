@@ -57,9 +57,8 @@ def setting_problems(
             if not _applies(rule, values, name):
                 continue
             if "feature" in rule and rule["feature"] not in features:
-                problems.append(
-                    f"{name} exists from Trigger.dev {rule['since']} on, and trigger_version is {version}: leave it out."
-                )
+                since = f"{name} exists from Trigger.dev {rule['since']} on"
+                problems.append(f"{since}, and trigger_version is {version}: leave it out.")
             problems += _found(rule, values, name)
     return problems
 

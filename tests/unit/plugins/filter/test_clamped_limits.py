@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.clamped_limits import clamped_limits
 
-SERVICES = {
+SERVICES: dict[str, dict[str, Any]] = {
     "small": {"cpus": 0.5, "memory_mib": 512},
     "equal": {"cpus": 2.0, "memory_mib": 4096},
     "busy": {"cpus": 2.5, "memory_mib": 512},

@@ -70,7 +70,7 @@ def test_a_feature_of_a_later_version() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    rules = [NEEDS, {"settings": ["a"], "matches": "x", "form": "an x"}]
+    rules: list[dict[str, Any]] = [NEEDS, {"settings": ["a"], "matches": "x", "form": "an x"}]
     assert len(setting_problems({"a": "1"}, rules)) == 2
 
 

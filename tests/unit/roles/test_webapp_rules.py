@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""The table of rules of the role webapp: what it lets pass, and what it says of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.setting_problems import setting_problems
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+RULES: list[dict[str, Any]] = yaml.safe_load((ROLES / "webapp/vars/main/rules.yml").read_text())["__webapp_rules"]
+DEFAULTS: dict[str, Any] = yaml.safe_load((ROLES / "webapp/defaults/main.yml").read_text())
+SHARED: dict[str, Any] = yaml.safe_load((ROLES / "trigger/defaults/main.yml").read_text())
+# Defaults that follow from other settings, as they come out where those are as they are.
+PLAIN = {name: value for name, value in (SHARED | DEFAULTS).items() if "{{" not in str(value)}
+FEATURES = ["google_login", "internal_api_origin", "object_store_bucket", "s2"]
+MAIL = {"webapp_email_from": "me@example.com", "webapp_email_reply_to": "Me <me@example.com>"}
+ALERTS = {"webapp_alert_email_from": "me@example.com", "webapp_alert_email_reply_to": "me@example.com"}
+KEYS = {"trigger_secrets.object_store_access_key": "a", "trigger_secrets.object_store_secret_key": "b"}
+
+
+def problems(settings: dict[str, Any], features: list[str] | None = None) -> list[str]:
+    """What the rules say of settings on top of the defaults."""
+    return setting_problems(PLAIN | settings, RULES, FEATURES if features is None else features, "v4.2.0")
+
+
+def test_rules_are_about_settings_that_exist() -> None:
+    for rule in RULES:
+        for name in [*rule["settings"], *rule.get("needs", []), *rule.get("needs_any", [])]:
+            assert name in DEFAULTS | SHARED | KEYS, name
+        assert ("matches" in rule) == ("form" in rule), rule
+        assert ("feature" in rule) == ("since" in rule), rule
+
+
+def test_secrets_are_never_shown() -> None:
+    for rule in RULES:
+        if "matches" in rule:
+            secret = any(
+                name.endswith(("_url", "_secret", "_password", "_key", "_headers")) for name in rule["settings"]
+            )
+            external = any(name.endswith("_exporter_url") for name in rule["settings"])
+            assert rule.get("secret", False) == (secret and not external), rule["settings"]
+
+
+def test_numbers_all_have_a_range() -> None:
+    ruled = {name for rule in RULES if "range" in rule for name in rule["settings"]}
+    numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float) and value is not True}
+    assert sorted(name for name in numbers if DEFAULTS[name] is not False and name not in ruled) == []
+
+
+@pytest.mark.parametrize("features", [[], FEATURES])
+def test_the_defaults_break_no_rule(features: list[str]) -> None:
+    assert problems({}, features) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        MAIL | {"webapp_email_transport": "smtp", "webapp_smtp_host": "mail.example.com"},
+        MAIL | {"webapp_email_transport": "resend", "webapp_resend_api_key": "re_1"},
+        MAIL | {"webapp_email_transport": "aws-ses", "webapp_aws_region": "eu-central-1"},
+        ALERTS | {"webapp_alert_email_transport": "smtp", "webapp_alert_smtp_host": "m", "webapp_smtp_host": "m"},
+        {"webapp_github_client_id": "a", "webapp_github_client_secret": "b"},
+        {"webapp_google_client_id": "a", "webapp_google_client_secret": "b"},
+        {"webapp_postgres_url": "postgresql://trigger@db.example.com:5432/trigger?sslmode=verify-full"},
+        {"webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443"},
+        {"webapp_redis_host": "2001:db8::1", "webapp_redis_port": 6380, "webapp_redis_username": "u"},
+        {"webapp_minio_enabled": False, "trigger_object_store_origin": "https://s3.example.com"} | KEYS,
+        {"webapp_deploy_image_platform": "linux/amd64,linux/arm64"},
+        {"webapp_api_rate_limit_refill_interval": "500 ms"},
+    ],
+)
+def test_what_passes(settings: dict[str, Any]) -> None:
+    assert problems(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"webapp_email_transport": "smtp"} | MAIL, "webapp_email_transport is smtp, so webapp_smtp_host"),
+        ({"webapp_email_transport": "resend"} | MAIL, "so webapp_resend_api_key must be set"),
+        ({"webapp_email_transport": "aws-ses"} | MAIL, "so webapp_aws_region must be set"),
+        (
+            {"webapp_email_transport": "resend", "webapp_resend_api_key": "k"},
+            "webapp_email_transport is set, so webapp_email_from and webapp_email_reply_to must be set too",
+        ),
+        ({"webapp_alert_email_transport": "smtp"} | ALERTS, "so webapp_alert_smtp_host must be set"),
+        ({"webapp_smtp_host": "mail"}, "webapp_smtp_host is set, but has no effect without webapp_email_transport"),
+        ({"webapp_email_from": "Me"}, "webapp_email_from must be a mail address"),
+        ({"webapp_github_client_id": "x"}, "so webapp_github_client_secret must be set"),
+        ({"webapp_github_client_secret": "x"}, "so webapp_github_client_id must be set"),
+        ({"webapp_google_client_id": "x"}, "so webapp_google_client_secret must be set"),
+        ({"webapp_slack_client_id": "x"}, "so webapp_slack_client_secret must be set"),
+        ({"webapp_postgres_url": "db.example.com"}, "webapp_postgres_url must be of the form postgresql://user@host"),
+        ({"webapp_postgres_url": "postgresql://a@db"}, "webapp_postgres_url must be of the form"),
+        ({"webapp_postgres_read_replica_url": "postgresql://a@b/c"}, "so webapp_postgres_url must be set"),
+        ({"webapp_clickhouse_url": "http://a@ch:8123?secure=false"}, "webapp_clickhouse_url must be of the form"),
+        ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name or an address"),
+        ({"webapp_redis_port": 6380}, "so webapp_redis_host must be set"),
+        ({"webapp_minio_enabled": False}, "webapp_minio_enabled is false, so trigger_object_store_origin"),
+        ({"webapp_object_store_bucket": "X"}, "webapp_object_store_bucket must be the name of a bucket"),
+        ({"webapp_deploy_image_platform": "arm64"}, "webapp_deploy_image_platform must be linux/amd64"),
+        ({"webapp_api_rate_limit_refill_interval": "10"}, "must be a number with a unit"),
+        ({"webapp_otel_trace_exporter_url": "otel:4318"}, "webapp_otel_trace_exporter_url must be an http or https"),
+        ({"webapp_otel_trace_exporter_auth_headers": "{}"}, "so webapp_otel_trace_exporter_url must be set"),
+        ({"webapp_port": 65536}, "webapp_port must be from 1 to 65535, is 65536"),
+        ({"webapp_cpus": 0}, "webapp_cpus must be from 0.01"),
+        ({"webapp_memory_mib": 6}, "webapp_memory_mib must be from 64"),
+        ({"webapp_stop_timeout_seconds": 0}, "webapp_stop_timeout_seconds must be from 1"),
+    ],
+)
+def test_what_is_refused(settings: dict[str, Any], words: str) -> None:
+    found = " ".join(problems(settings))
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("webapp_google_client_id", "x"),
+        ("trigger_internal_api_origin", "http://10.0.0.1:8030"),
+        ("webapp_object_store_bucket", "other"),
+    ],
+)
+def test_what_an_older_version_does_not_know(name: str, value: str) -> None:
+    assert f"{name} exists from Trigger.dev 4.5 on, and trigger_version is v4.2.0" in " ".join(
+        problems({name: value}, [])
+    )
+
+
+def test_a_password_inside_an_address_is_not_repeated() -> None:
+    found = " ".join(
+        problems({"webapp_postgres_url": "postgresql://a:hidden@db/x?x#y", "webapp_clickhouse_url": "hidden"})
+    )
+    assert "webapp_postgres_url must be" in found
+    assert "hidden" not in found
