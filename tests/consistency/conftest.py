@@ -233,3 +233,21 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     folder = tmp_path_factory.mktemp("outside")
     (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     return render(folder, OUTSIDE | {"webapp_ca_file": str(folder / "ca.pem")})
+
+
+@pytest.fixture(scope="session")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the roles render where the data services are bundled, and their switches stand the other way."""
+    return render(
+        tmp_path_factory.mktemp("chosen"),
+        {
+            "webapp_minio_console_enabled": True,
+            "webapp_minio_console_port": 9101,
+            "webapp_clickhouse_open_files": 262144,
+            "webapp_electric_enabled": False,
+            "webapp_run_replication_enabled": False,
+            "webapp_telemetry_enabled": True,
+            # Nothing that is bundled has a certificate of a private authority.
+            "webapp_ca_file": str(ROOT / "LICENSE"),
+        },
+    )

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""What the roles render where the switches of the bundled services stand the other way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Projects = dict[str, dict[str, Any]]
+
+
+def test_the_console_listens_on_the_loopback_alone(chosen: Projects) -> None:
+    ports = chosen["trigger-webapp"]["compose"]["services"]["trigger-minio"]["ports"]
+    assert ports == ["0.0.0.0:9000:9000", "127.0.0.1:9101:9001"]
+
+
+def test_clickhouse_may_open_more_files(chosen: Projects, projects: Projects) -> None:
+    rows = [each["trigger-webapp"]["compose"]["services"]["trigger-clickhouse"] for each in (chosen, projects)]
+    assert rows[0]["ulimits"] == {"nofile": 262144}
+    assert "ulimits" not in rows[1], "more than the engine may give, on some hosts"
+
+
+def test_without_electric_nobody_waits_for_it(chosen: Projects) -> None:
+    project = chosen["trigger-webapp"]["compose"]
+    assert "electric" not in project["services"]
+    assert "electric" not in project["services"]["webapp"]["depends_on"]
+    assert not chosen["trigger-webapp"]["environments"]["webapp"]["ELECTRIC_ORIGIN"]
+
+
+def test_replication_and_telemetry(chosen: Projects) -> None:
+    given = chosen["trigger-webapp"]["environments"]["webapp"]
+    assert given["RUN_REPLICATION_ENABLED"] == "0"
+    assert given["TRIGGER_TELEMETRY_DISABLED"] is None
+    assert given["POSTHOG_PROJECT_KEY"] is None
+
+
+def test_authorities_are_not_for_a_database_without_tls(chosen: Projects) -> None:
+    given = chosen["trigger-webapp"]["environments"]["webapp"]
+    assert given["NODE_EXTRA_CA_CERTS"] == "/etc/trigger/ca.pem"
+    assert "sslrootcert" not in given["DATABASE_URL"]
