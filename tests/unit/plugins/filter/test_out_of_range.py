@@ -25,7 +25,9 @@ def test_all_are_named_at_once_and_fractions_count() -> None:
 
 
 @pytest.mark.parametrize(("values", "ranges"), [({"a": 1}, {}), ({}, {"a": [0, 1]})])
-def test_a_range_without_a_value_is_a_mistake_of_ours(values: dict[str, object], ranges: dict[str, list[float]]) -> None:
+def test_a_range_without_a_value_is_a_mistake_of_ours(
+    values: dict[str, object], ranges: dict[str, list[float]]
+) -> None:
     with pytest.raises(AnsibleFilterError, match="value and range of a"):
         out_of_range(values, ranges)
 

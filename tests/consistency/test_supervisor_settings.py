@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""What the role supervisor takes and refuses: one run of its checks, each host of which asks for something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Settings, and the words of the one message that they get."""
+
+    values: dict[str, Any]
+    words: list[str]
+    # The run ends here before the role's own checks, which list everything that is wrong at once.
+    early: bool = False
+
+
+REFUSED = {
+    "name": Refused({"supervisor_instance_name": "two words"}, ["supervisor_instance_name", "two words"]),
+    "no-name": Refused({"supervisor_instance_name": ""}, ["supervisor_instance_name"]),
+    "zero": Refused({"supervisor_dequeue_max_run_count": 0}, ["supervisor_dequeue_max_run_count is 0", "1 to 1000"]),
+    "negative": Refused({"supervisor_dequeue_interval_ms": -5}, ["supervisor_dequeue_interval_ms is -5"]),
+    "fraction": Refused(
+        {"supervisor_dequeue_idle_interval_ms": "0.5"}, ["supervisor_dequeue_idle_interval_ms"], early=True
+    ),
+    "text": Refused(
+        {"supervisor_dequeue_max_consumer_count": "ten"}, ["supervisor_dequeue_max_consumer_count"], early=True
+    ),
+    "consumers": Refused(
+        {"supervisor_dequeue_min_consumer_count": 20},
+        ["supervisor_dequeue_min_consumer_count is 20", "supervisor_dequeue_max_consumer_count (10)"],
+    ),
+    "strategy": Refused(
+        {"supervisor_dequeue_scaling_strategy": "fast"}, ["supervisor_dequeue_scaling_strategy"], early=True
+    ),
+    "ratio": Refused({"supervisor_dequeue_scaling_target_ratio": 0}, ["supervisor_dequeue_scaling_target_ratio"]),
+    "alpha": Refused({"supervisor_dequeue_scaling_ewma_alpha": 1.5}, ["supervisor_dequeue_scaling_ewma_alpha is 1.5"]),
+    "no-number": Refused({"supervisor_dequeue_scaling_damping_factor": "nan"}, ["_scaling_damping_factor is nan"]),
+    "window": Refused({"supervisor_dequeue_scaling_batch_window_ms": 0}, ["_scaling_batch_window_ms is 0"]),
+    "monitor": Refused({"supervisor_resource_monitor_cpus": -1}, ["supervisor_resource_monitor_cpus is -1"]),
+    "flag": Refused({"supervisor_debug_enabled": "loud"}, ["supervisor_debug_enabled"], early=True),
+    "silent-runs": Refused({"supervisor_runner_heartbeat_interval_seconds": 300}, ["interval_seconds is 300", "240"]),
+    "heartbeat": Refused(
+        {"supervisor_heartbeat_interval_seconds": 120},
+        ["supervisor_heartbeat_timeout_seconds is 90", "supervisor_heartbeat_interval_seconds (120)"],
+    ),
+    "low-port": Refused({"supervisor_workload_api_port": 80}, ["supervisor_workload_api_port is 80", "1024"]),
+    "high-port": Refused({"supervisor_metrics_port": 70000}, ["supervisor_metrics_port is 70000", "65535"]),
+    "one-port": Refused({"supervisor_metrics_port": 8020}, ["supervisor_workload_api_port", "differ", "8020"]),
+    "metrics-host": Refused({"supervisor_metrics_host": "all"}, ["supervisor_metrics_host", "all", "0.0.0.0"]),
+    "platform": Refused({"supervisor_runner_platform": "arm64"}, ["supervisor_runner_platform", "linux/amd64"]),
+    "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
+    "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint", "http or https"]),
+    "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib is 64", "256"]),
+    "comma": Refused({"supervisor_runner_extra_env": {"PARTS": "a,b"}}, ["supervisor_runner_extra_env", "PARTS"]),
+    "equals": Refused({"supervisor_runner_extra_env": {"QUERY": "a=b"}}, ["supervisor_runner_extra_env", "QUERY"]),
+    "blanks": Refused({"supervisor_runner_extra_env": {"WIDE": " a"}}, ["supervisor_runner_extra_env", "WIDE"]),
+    "lines": Refused({"supervisor_runner_extra_env": {"LINES": "a\nb"}}, ["supervisor_runner_extra_env", "LINES"]),
+    "runner-empty": Refused({"supervisor_runner_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], early=True),
+    "runner-flag": Refused({"supervisor_runner_extra_env": {"FLAG": True}}, ["FLAG", "'true'"], early=True),
+    "runner-name": Refused({"supervisor_runner_extra_env": {"A B": "x"}}, ["'A B'", "not the name"], early=True),
+    "runner-own": Refused(
+        {"supervisor_runner_extra_env": {"TRIGGER_RUN_ID": "x"}}, ["supervisor_runner_extra_env", "TRIGGER_RUN_ID"]
+    ),
+    "empty": Refused({"supervisor_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], early=True),
+    "taken": Refused(
+        {"supervisor_extra_env": {"METRICS_PORT": "9091"}}, ["METRICS_PORT", "Set supervisor_metrics_port instead"]
+    ),
+    "shared": Refused({"supervisor_extra_env": {"DOCKER_REGISTRY_URL": "x"}}, ["Set trigger_registry_host instead"]),
+    "decided": Refused(
+        {"supervisor_extra_env": {"DOCKER_AUTOREMOVE_EXITED_CONTAINERS": "0"}},
+        ["DOCKER_AUTOREMOVE_EXITED_CONTAINERS", "block the next attempt"],
+    ),
+    "secret": Refused(
+        {"supervisor_extra_env": {"DOCKER_REGISTRY_PASSWORD": "hidden-value"}},
+        ["DOCKER_REGISTRY_PASSWORD", "trigger_secrets.registry_password"],
+    ),
+    "several": Refused(
+        {"supervisor_dequeue_interval_ms": 0, "supervisor_metrics_host": "x", "supervisor_extra_env": {"DEBUG": "1"}},
+        ["supervisor_dequeue_interval_ms", "supervisor_metrics_host", "supervisor_debug_enabled"],
+    ),
+}
+
+TAKEN: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "numbers-as-text": {"supervisor_dequeue_interval_ms": "500", "supervisor_dequeue_scaling_ewma_alpha": "0.5"},
+    "ends": {"supervisor_dequeue_scaling_ewma_alpha": 1, "supervisor_dequeue_scaling_damping_factor": 0},
+    "runner": {"supervisor_runner_extra_env": {"HTTP_PROXY": "http://proxy.example.com:3128", "LEVEL": 3, "NO": None}},
+    "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
+    "platform": {"supervisor_runner_platform": "linux/arm64/v8"},
+}
+
+
+def together() -> dict[str, str]:
+    """Row -> its host. Rows share one as long as none hides another: a host costs a second."""
+    hosts: dict[str, set[str]] = {}
+    found: dict[str, str] = {}
+    for name, row in REFUSED.items():
+        free = (host for host, taken in hosts.items() if not row.early and not taken & {"*", *row.values})
+        found[name] = next(free, f"refused-{name}")
+        hosts.setdefault(found[name], set()).update({"*"} if row.early else row.values)
+    return found
+
+
+HOSTS = together()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the checks said about each host."""
+
+    output: str
+    messages: dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def outcome(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Run the role's checks once. They only compare, so that no host is connected to."""
+    folder = tmp_path_factory.mktemp("checks")
+    hosts = {f"taken-{name}": dict(values) for name, values in TAKEN.items()}
+    for name, row in REFUSED.items():
+        hosts.setdefault(HOSTS[name], {}).update(row.values)
+    given = {
+        "trigger_origin": "http://localhost:8030",
+        "trigger_api_origin": "http://control.example.com:8030",
+        "__trigger_checked": True,  # the checks on the inventory as a whole are others' affair
+    }
+    inventory = {
+        "all": {"vars": given},
+        "trigger_control": {"hosts": {"control.example.com": {}}},
+        "trigger_workers": {"hosts": hosts},
+    }
+    role = {
+        "name": "Check",
+        "ansible.builtin.import_role": {"name": "selfhosted.trigger_dev.supervisor", "tasks_from": "preflight"},
+    }
+    (folder / "hosts.json").write_text(json.dumps(inventory))
+    play = {"name": "Check", "hosts": "trigger_workers", "gather_facts": False, "tasks": [role]}
+    (folder / "play.json").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.json"],
+        env=os.environ
+        | {
+            "ANSIBLE_COLLECTIONS_PATH": str(root / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORKS": "4",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    messages: dict[str, list[str]] = {}
+    for host, text in re.findall(r"^fatal: \[([^\]]+)\]: FAILED! => (\{.*\})$", done.stdout, re.MULTILINE):
+        messages.setdefault(host, []).append(" ".join(str(json.loads(text)["msg"]).split()))
+    return Outcome(output, messages)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_with_one_message(outcome: Outcome, name: str) -> None:
+    (message,) = outcome.messages.get(HOSTS[name], ["nothing was refused"])
+    for word in REFUSED[name].words:
+        assert word in message, message
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_it_is_taken(outcome: Outcome, name: str) -> None:
+    assert f"taken-{name}" not in outcome.messages
+    assert re.search(rf"^taken-{name}\s.*failed=0", outcome.output, re.MULTILINE), outcome.output[-2000:]
+
+
+def test_no_value_of_a_secret_and_no_traceback_is_shown(outcome: Outcome) -> None:
+    assert "hidden-value" not in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+def test_every_row_of_the_environment_tells_who_sets_it(root: Path) -> None:
+    folder = root / "roles/supervisor/vars/main"
+    rows = yaml.safe_load((folder / "environment.yml").read_text())
+    public = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text()).keys()
+    public |= yaml.safe_load((root / "roles/trigger/defaults/main.yml").read_text()).keys()
+    for name, value in (rows["__supervisor_connections"] | rows["__supervisor_settings"]).items():
+        found = set(re.findall(r"\b(?:supervisor|trigger)_[a-z_]+", str(value)))
+        assert found & public or name in rows["__supervisor_decided"], name
+
+
+def test_every_number_has_a_range(root: Path) -> None:
+    defaults = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text())
+    checks = yaml.safe_load((root / "roles/supervisor/vars/main/checks.yml").read_text())
+    numbers = {name for name, value in defaults.items() if type(value) in (int, float)}
+    assert set(checks["__supervisor_ranges"]) == numbers
