@@ -64,6 +64,13 @@ options:
     type: list
     elements: str
     default: []
+  answering:
+    description:
+      - URLs that must answer from inside the container, with an error page just as well. For services of somebody else
+        that tell nothing to those who are not logged in.
+    type: list
+    elements: str
+    default: []
   unreachable:
     description:
       - Addresses (C(host:port)) that must not answer from inside the container.
@@ -109,7 +116,7 @@ runner_probe:
       type: bool
       returned: success
     urls:
-      description: The URLs that answered.
+      description: The URLs that answered, those of O(answering) too.
       type: list
       elements: str
       returned: success
@@ -147,6 +154,7 @@ CPUS = 0.5
 MEMORY_BYTES = 512 * 1024**2
 
 REACH = "reach"
+ANSWER = "answer"
 AVOID = "avoid"
 
 
@@ -154,7 +162,7 @@ AVOID = "avoid"
 SCRIPT = r"""
 for argument; do
   case $argument in
-    reach=*) answer=$(wget -T 5 -O /dev/null "${argument#*=}" 2>&1) ;;
+    reach=* | answer=*) answer=$(wget -T 5 -O /dev/null "${argument#*=}" 2>&1) ;;
     avoid=*) answer=$(wget -T 2 -O /dev/null "http://${argument#*=}/" 2>&1) ;;
   esac
   printf '== %s %s\n%s\n' "$?" "$argument" "$answer"
@@ -171,6 +179,9 @@ ANSWERED = re.compile(
     r"server returned error|error getting response|bad header|reset by peer|awaiting response\.\.\. \d|ERROR \d{3}",
     re.IGNORECASE,
 )
+
+# The same for an answer that is an error page.
+ERROR_PAGE = re.compile(r"server returned error|ERROR \d{3}", re.IGNORECASE)
 
 PROXY_HINT = "Look at the container of the proxy and its log; its configuration belongs to the role supervisor."
 PULL_HINTS = (
@@ -211,6 +222,7 @@ class Parameters:
     registry_password: str | None
     network: str
     urls: Sequence[str]
+    answering: Sequence[str]
     unreachable: Sequence[str]
     timeout: int
 
@@ -324,7 +336,8 @@ def expect(reply: Reply, status: int, step: str, hint: str) -> Reply:
 
 def container(wanted: Parameters, avoid: Sequence[str]) -> dict[str, Any]:
     """Describe the container like that of a run, but for its command, and kept after its end to be read."""
-    arguments = [f"{REACH}={url}" for url in wanted.urls] + [f"{AVOID}={target}" for target in avoid]
+    arguments = [f"{REACH}={url}" for url in wanted.urls] + [f"{ANSWER}={url}" for url in wanted.answering]
+    arguments += [f"{AVOID}={target}" for target in avoid]
     return {
         "Image": wanted.image,
         "Entrypoint": ["/bin/sh", "-c"],
@@ -365,9 +378,9 @@ def judge(log: str, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
     """Name everything that is not as it has to be."""
     found = {(kind, target): (code, text) for code, kind, target, text in records(log)}
     problems = []
-    for url in wanted.urls:
-        code, text = found.get((REACH, url), (-1, "was not tried"))
-        if code != 0:
+    for kind, url in [(REACH, url) for url in wanted.urls] + [(ANSWER, url) for url in wanted.answering]:
+        code, text = found.get((kind, url), (-1, "was not tried"))
+        if code != 0 and not (kind == ANSWER and ERROR_PAGE.search(text)):
             problems.append(
                 f"A container on {wanted.network} does not reach {url} ({text}). Check the origin (trigger_api_origin "
                 "and the like must be addresses that containers can use), name resolution and firewalls."
@@ -432,6 +445,7 @@ def main() -> None:
             "registry_password": {"type": "str", "no_log": True},
             "network": {"type": "str", "default": "trigger-runner"},
             "urls": {"type": "list", "elements": "str", "default": []},
+            "answering": {"type": "list", "elements": "str", "default": []},
             "unreachable": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 60},
         },
@@ -457,7 +471,7 @@ def main() -> None:
         runner_probe={
             "image": wanted.image,
             "pulled": pulled,
-            "urls": list(wanted.urls),
+            "urls": [*wanted.urls, *wanted.answering],
             "unreachable": avoid,
             "duration_seconds": round(time.monotonic() - begun, 2),
         },

@@ -43,3 +43,8 @@ def script() -> ModuleType:
 def test_values_come_back_as_they_were(node: Node, script: ModuleType) -> None:
     shell = ["docker", "exec", "-i", node.name, "sh", "-c"]
     assert script.roundtrip(NASTY, ["docker", "compose"], shell) == NASTY
+
+
+def test_made_up_values_come_back_too(node: Node, script: ModuleType) -> None:
+    shell = ["docker", "exec", "-i", node.name, "sh", "-c"]
+    assert script.check(["docker", "compose"], shell, batches=5, size=100) >= 500

@@ -44,16 +44,11 @@ def roundtrip(
     return {name: value.replace("$$", "$") for name, value in environment.items()}
 
 
-def main() -> None:
+def check(compose_argv: Sequence[str], shell: Sequence[str], batches: int, size: int, *, shrink: bool = False) -> int:
+    """Send made-up values through Docker Compose, many at a time, and give their number. Shrinking takes many more runs."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, default=40, help="times that Compose is run")
-    parser.add_argument("--size", type=int, default=100, help="values in each batch")
-    parser.add_argument("--shell", default="sh -c", help="command that runs a shell script where Compose is")
-    parser.add_argument("compose", nargs="+", help="command of Docker Compose")
-    arguments = parser.parse_args()
     tricky = st.sampled_from(
         ["\\", '"', "'", "$", "$$", "${", "}", "#", " ", "\n", "\r", "\t", "=", ":", "n", "0", "x", "\x85"]
     )
@@ -62,21 +57,32 @@ def main() -> None:
     count = 0
 
     @settings(
-        max_examples=arguments.batches,
+        max_examples=batches,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
     )
-    @given(st.lists(value, min_size=arguments.size, max_size=arguments.size))
-    def check(batch: list[str]) -> None:
+    @given(st.lists(value, min_size=size, max_size=size))
+    def values_come_back(batch: list[str]) -> None:
         nonlocal count
         values = {f"KEY_{number}": text for number, text in enumerate(batch)}
-        got = roundtrip(values, arguments.compose, shlex.split(arguments.shell))
+        got = roundtrip(values, compose_argv, shell)
         assert got == values, [(values[name], got.get(name)) for name in values if got.get(name) != values[name]]
         count += len(values)
 
-    check()
+    values_come_back()
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, default=40, help="times that Compose is run")
+    parser.add_argument("--size", type=int, default=100, help="values in each batch")
+    parser.add_argument("--shell", default="sh -c", help="command that runs a shell script where Compose is")
+    parser.add_argument("compose", nargs="+", help="command of Docker Compose")
+    given = parser.parse_args()
+    count = check(given.compose, shlex.split(given.shell), given.batches, given.size, shrink=True)
     print(f"{count} values came back unchanged")
 
 

@@ -10,16 +10,54 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+HOST = st.one_of(
+    st.lists(LABEL, min_size=1, max_size=4).map(".".join), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)
+)
 
 
-@given(TEXT, TEXT, TEXT)
-def test_parts_come_back(user: str, password: str, value: str) -> None:
-    parts = urlsplit(
-        url({"scheme": "http", "user": user, "password": password, "host": "db", "port": 5432, "query": {"q": value}})
+@given(
+    scheme=st.sampled_from(["http", "https", "postgresql", "redis", "rediss"]),
+    user=TEXT,
+    password=st.none() | TEXT,
+    host=HOST,
+    port=st.none() | st.integers(1, 65535),
+    path=st.none() | TEXT.filter(lambda text: not text.startswith("/")),
+    query=st.dictionaries(TEXT, TEXT, max_size=4),
+)
+def test_parts_come_back(
+    scheme: str,
+    user: str,
+    password: str | None,
+    host: str,
+    port: int | None,
+    path: str | None,
+    query: dict[str, str],
+) -> None:
+    text = url(
+        {
+            "scheme": scheme,
+            "user": user,
+            "password": password,
+            "host": host,
+            "port": port,
+            "path": path,
+            "query": query,
+        }
     )
-    assert (unquote(parts.username or ""), unquote(parts.password or "")) == (user, password)
-    assert (parts.hostname, parts.port) == ("db", 5432)
-    assert parse_qs(parts.query, keep_blank_values=True, strict_parsing=True) == {"q": [value]}
+    parts = urlsplit(text)
+    assert text.isascii()
+    assert text.isprintable()
+    assert " " not in text
+    assert parts.scheme == scheme
+    assert unquote(parts.username or "") == user
+    assert (None if parts.password is None else unquote(parts.password)) == password
+    assert (parts.hostname, parts.port) == (host, port)
+    assert unquote(parts.path) == ("" if path is None else f"/{path}")
+    assert parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(query)) == {
+        name: [value] for name, value in query.items()
+    }
+    assert parts.fragment == ""
 
 
 @pytest.mark.parametrize(

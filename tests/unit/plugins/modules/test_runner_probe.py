@@ -39,6 +39,7 @@ WANTED = Parameters(
     registry_password='pä"ss~~??>>',
     network="trigger-runner",
     urls=["http://supervisor:8020/health"],
+    answering=["https://s3.example.com/"],
     unreachable=["docker-socket-proxy:2375"],
     timeout=60,
 )
@@ -47,6 +48,8 @@ NAME = "trigger-probe-0123456789abcdef"
 GOOD_LOG = """== 0 reach=http://supervisor:8020/health
 Connecting to supervisor:8020 (172.25.0.2:8020)
 null                 100% |********************************|     2  0:00:00 ETA
+== 1 answer=https://s3.example.com/
+wget: server returned error: HTTP/1.1 403 Forbidden
 == 1 avoid=docker-socket-proxy:2375
 wget: bad address 'docker-socket-proxy'
 == 1 avoid=172.24.0.2:2375
@@ -135,6 +138,7 @@ def test_the_body_passes_the_strict_proxy() -> None:
         "probe",
         "reach=http://supervisor:8020/health",
         "reach=http://wörker/",
+        "answer=https://s3.example.com/",
         "avoid=docker-socket-proxy:2375",
         "avoid=172.24.0.2:2375",
     ]
@@ -219,6 +223,17 @@ def test_a_url_that_does_not_answer(text: str) -> None:
     assert "trigger_api_origin" in problem
 
 
+@pytest.mark.parametrize("text", ["", "HTTP request sent, awaiting response... 403 Forbidden\nERROR 403: Forbidden."])
+def test_an_error_page_is_an_answer_where_that_will_do(text: str) -> None:
+    assert judge(log(8 if text else 0, "answer=https://s3.example.com/", text), WANTED, AVOID) == []
+
+
+@pytest.mark.parametrize("text", ["wget: bad address 's3.example.com'", "wget: error getting response", ""])
+def test_no_answer_is_none_anywhere(text: str) -> None:
+    (problem,) = judge(log(1, "answer=https://s3.example.com/", text), WANTED, AVOID)
+    assert "does not reach https://s3.example.com/" in problem
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -253,7 +268,7 @@ def test_what_is_not_clear_is_not_taken_for_good(text: str) -> None:
 
 
 def test_an_empty_log_proves_nothing() -> None:
-    assert len(judge("", WANTED, AVOID)) == 3
+    assert len(judge("", WANTED, AVOID)) == 4
 
 
 def test_addresses_of_the_proxy() -> None:
