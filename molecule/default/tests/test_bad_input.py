@@ -232,16 +232,18 @@ def token_away(control: Node) -> Iterator[None]:
         control.output("cp --preserve=all %s %s && rm %s", away, expected.TOKEN_FILE, away)
 
 
-def test_a_token_file_that_is_lost(deployment: Deployment, token_away: None) -> None:
+def test_a_token_file_that_is_lost(deployment: Deployment, token_away: None, tmp_path: Path) -> None:
     """The webapp writes it once, when it makes the group; only its hash is in the database."""
-    play = deployment.play()
+    play = deployment.play(role="supervisor", scratch=tmp_path)
     assert play.code != 0
     assert play.changes == []
     for words in (expected.TOKEN_FILE, "bootstrap", "only once", "sha256sum", "tokenHash"):
         assert words in play.message, play.ending()
 
 
-def test_a_token_of_the_wrong_form(deployment: Deployment, control: Node, secrets: Secrets, token_away: None) -> None:
+def test_a_token_of_the_wrong_form(
+    deployment: Deployment, control: Node, secrets: Secrets, token_away: None, tmp_path: Path
+) -> None:
     wrong = "tr_wgt_0123456789abcdefXYZ"
     control.output(
         "install -o 1000 -g 1000 -m 0600 /dev/null %s && printf %%s %s > %s",
@@ -249,7 +251,7 @@ def test_a_token_of_the_wrong_form(deployment: Deployment, control: Node, secret
         wrong,
         expected.TOKEN_FILE,
     )
-    play = deployment.play()
+    play = deployment.play(role="supervisor", scratch=tmp_path)
     assert play.code != 0
     assert play.changes == []
     assert "tr_wgt_" in play.message, "the form is told"
@@ -280,7 +282,7 @@ def test_a_webapp_that_never_gets_healthy(
         assert leaks(play.output, secrets) == set()
         assert "PLAY [Deploy the workers]" not in play.output, "workers were deployed on a broken control host"
     finally:
-        mended = deployment.play()
+        mended = deployment.play(role="webapp", scratch=tmp_path)
     assert mended.code == 0, mended.ending()
 
 

@@ -3,28 +3,45 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 import pytest
-from verification.deployment import Deployment, differences
+from verification.deployment import Deployment, Play, differences
 from verification.secrets import Secrets, leaks
 
 pytestmark = pytest.mark.changes
 
 
-def test_a_second_run_changes_nothing(deployment: Deployment, secrets: Secrets) -> None:
+@dataclass(frozen=True)
+class Again:
+    """A second run and a dry run, and what is not as it was before them."""
+
+    second: Play
+    dry: Play
+    changed: list[str]
+
+
+@pytest.fixture(scope="module")
+def again(deployment: Deployment) -> Again:
+    """Both at once: neither may change anything, and each leaves a processor idle most of the time."""
     before = deployment.state()
-    play = deployment.play("-vvv", "--diff")
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(deployment.play, "-vvv", "--diff")
+        dry = pool.submit(deployment.play, "-vvv", "--check", "--diff")
+        return Again(second.result(), dry.result(), differences(before, deployment.state()))
+
+
+@pytest.mark.parametrize("kind", ["second", "dry"])
+def test_a_run_that_finds_all_as_it_should_be_says_so(
+    deployment: Deployment, secrets: Secrets, again: Again, kind: str
+) -> None:
+    play: Play = getattr(again, kind)
     play.went_through(deployment)
     assert play.changes == []
     assert set(play.changed.values()) == {0}
     assert leaks(play.output, secrets) == set()
-    assert differences(before, deployment.state()) == []
 
 
-def test_a_dry_run_changes_nothing_and_says_so(deployment: Deployment, secrets: Secrets) -> None:
-    before = deployment.state()
-    play = deployment.play("-vvv", "--check", "--diff")
-    play.went_through(deployment)
-    assert play.changes == []
-    assert set(play.changed.values()) == {0}
-    assert leaks(play.output, secrets) == set()
-    assert differences(before, deployment.state()) == []
+def test_neither_has_changed_anything(again: Again) -> None:
+    assert again.changed == []

@@ -18,6 +18,8 @@ from .secrets import Secrets
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAYBOOK = "selfhosted.trigger_dev.site"
+# Role -> the group that it is for.
+ROLES = {"webapp": expected.CONTROL_GROUP, "supervisor": expected.WORKERS_GROUP}
 POSTGRES = "trigger-webapp-trigger-postgres-1"
 
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
@@ -152,9 +154,20 @@ class Deployment:
         return {node.name: node.python(_STATE, expected.DIRECTORY, "/etc/docker", "/etc/apt") for node in self.nodes}
 
     def play(
-        self, *options: str, values: dict[str, Any] | None = None, inventory: str = "", scratch: Path | None = None
+        self,
+        *options: str,
+        values: dict[str, Any] | None = None,
+        inventory: str = "",
+        scratch: Path | None = None,
+        role: str = "",
     ) -> Play:
-        """Run the playbook that users run. Values go through a file: a command line would show them."""
+        """Run the playbook that users run, or one role alone. Values go through a file: a command line would show them."""
+        playbook = PLAYBOOK
+        if role:
+            assert scratch is not None
+            row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
+            playbook = str(scratch / "play.json")
+            Path(playbook).write_text(json.dumps([row | {"roles": [f"selfhosted.trigger_dev.{role}"]}]))
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory or self.inventory, *options]
         if values is not None:
             assert scratch is not None
@@ -171,7 +184,7 @@ class Deployment:
             "ANSIBLE_NO_LOG": "false",
         }
         done = subprocess.run(
-            [*command, PLAYBOOK],
+            [*command, playbook],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
