@@ -29,8 +29,12 @@ class Refused:
 REFUSED = {
     "name": Refused({"supervisor_instance_name": "two words"}, ["supervisor_instance_name", "two words"]),
     "no-name": Refused({"supervisor_instance_name": ""}, ["supervisor_instance_name"]),
-    "zero": Refused({"supervisor_dequeue_max_run_count": 0}, ["supervisor_dequeue_max_run_count is 0", "1 to 1000"]),
-    "negative": Refused({"supervisor_dequeue_interval_ms": -5}, ["supervisor_dequeue_interval_ms is -5"]),
+    "zero": Refused(
+        {"supervisor_dequeue_max_run_count": 0}, ["supervisor_dequeue_max_run_count must be from 1 to 1000, is 0"]
+    ),
+    "negative": Refused(
+        {"supervisor_dequeue_interval_ms": -5}, ["supervisor_dequeue_interval_ms must be from 10 to 60000, is -5"]
+    ),
     "fraction": Refused(
         {"supervisor_dequeue_idle_interval_ms": "0.5"}, ["supervisor_dequeue_idle_interval_ms"], early=True
     ),
@@ -45,24 +49,33 @@ REFUSED = {
         {"supervisor_dequeue_scaling_strategy": "fast"}, ["supervisor_dequeue_scaling_strategy"], early=True
     ),
     "ratio": Refused({"supervisor_dequeue_scaling_target_ratio": 0}, ["supervisor_dequeue_scaling_target_ratio"]),
-    "alpha": Refused({"supervisor_dequeue_scaling_ewma_alpha": 1.5}, ["supervisor_dequeue_scaling_ewma_alpha is 1.5"]),
-    "no-number": Refused({"supervisor_dequeue_scaling_damping_factor": "nan"}, ["_scaling_damping_factor is nan"]),
-    "window": Refused({"supervisor_dequeue_scaling_batch_window_ms": 0}, ["_scaling_batch_window_ms is 0"]),
-    "monitor": Refused({"supervisor_resource_monitor_cpus": -1}, ["supervisor_resource_monitor_cpus is -1"]),
+    "alpha": Refused(
+        {"supervisor_dequeue_scaling_ewma_alpha": 1.5}, ["scaling_ewma_alpha must be from 0 to 1, is 1.5"]
+    ),
+    "no-number": Refused({"supervisor_dequeue_scaling_damping_factor": "nan"}, ["_scaling_damping_factor must", "nan"]),
+    "window": Refused({"supervisor_dequeue_scaling_batch_window_ms": 0}, ["_scaling_batch_window_ms must be from 1"]),
+    "monitor": Refused(
+        {"supervisor_resource_monitor_cpus": -1}, ["supervisor_resource_monitor_cpus must be from 0", "-1"]
+    ),
     "flag": Refused({"supervisor_debug_enabled": "loud"}, ["supervisor_debug_enabled"], early=True),
-    "silent-runs": Refused({"supervisor_runner_heartbeat_interval_seconds": 300}, ["interval_seconds is 300", "240"]),
+    "silent-runs": Refused(
+        {"supervisor_runner_heartbeat_interval_seconds": 300},
+        ["runner_heartbeat_interval_seconds must be from 0 to 240, is 300"],
+    ),
     "heartbeat": Refused(
         {"supervisor_heartbeat_interval_seconds": 120},
         ["supervisor_heartbeat_timeout_seconds is 90", "supervisor_heartbeat_interval_seconds (120)"],
     ),
-    "low-port": Refused({"supervisor_workload_api_port": 80}, ["supervisor_workload_api_port is 80", "1024"]),
-    "high-port": Refused({"supervisor_metrics_port": 70000}, ["supervisor_metrics_port is 70000", "65535"]),
+    "low-port": Refused(
+        {"supervisor_workload_api_port": 80}, ["supervisor_workload_api_port must be from 1024", "is 80"]
+    ),
+    "high-port": Refused({"supervisor_metrics_port": 70000}, ["supervisor_metrics_port must", "65535, is 70000"]),
     "one-port": Refused({"supervisor_metrics_port": 8020}, ["supervisor_workload_api_port", "differ", "8020"]),
     "metrics-host": Refused({"supervisor_metrics_host": "all"}, ["supervisor_metrics_host", "all", "0.0.0.0"]),
     "platform": Refused({"supervisor_runner_platform": "arm64"}, ["supervisor_runner_platform", "linux/amd64"]),
     "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
-    "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint", "http or https"]),
-    "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib is 64", "256"]),
+    "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint must be set"]),
+    "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib must be from 256", "is 64"]),
     "comma": Refused({"supervisor_runner_extra_env": {"PARTS": "a,b"}}, ["supervisor_runner_extra_env", "PARTS"]),
     "equals": Refused({"supervisor_runner_extra_env": {"QUERY": "a=b"}}, ["supervisor_runner_extra_env", "QUERY"]),
     "blanks": Refused({"supervisor_runner_extra_env": {"WIDE": " a"}}, ["supervisor_runner_extra_env", "WIDE"]),
@@ -202,4 +215,5 @@ def test_every_number_has_a_range(root: Path) -> None:
     defaults = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text())
     checks = yaml.safe_load((root / "roles/supervisor/vars/main/checks.yml").read_text())
     numbers = {name for name, value in defaults.items() if type(value) in (int, float)}
-    assert set(checks["__supervisor_ranges"]) == numbers
+    ranged = [name for row in checks["__supervisor_rules"] if "range" in row for name in row["settings"]]
+    assert sorted(ranged) == sorted(numbers)
