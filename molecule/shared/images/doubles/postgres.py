@@ -30,6 +30,24 @@ def connection_arguments(url: str) -> dict[str, Any]:
     return {**found, **{name: given[name][-1] for name in LIBPQ if name in given}}
 
 
+def prepare_replication(url: str, slot: str, publication: str, tables: str = "") -> None:
+    """Make publication and slot where they are not there yet, as whoever follows them does at its start."""
+    import psycopg2
+
+    connection: Any = psycopg2.connect(**connection_arguments(url))
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (publication,))
+            if cursor.fetchone() is None:
+                cursor.execute(f'CREATE PUBLICATION "{publication}" {tables}')
+            cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,))
+            if cursor.fetchone() is None:
+                cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+    finally:
+        connection.close()
+
+
 def stream(
     url: str, slot: str, publication: str, on_message: Callable[[bytes, int], bool], stop: threading.Event
 ) -> None:

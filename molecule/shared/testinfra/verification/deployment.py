@@ -161,7 +161,7 @@ class Deployment:
         scratch: Path | None = None,
         role: str = "",
     ) -> Play:
-        """Run the playbook that users run, or one role alone. Values go through a file: a command line would show them."""
+        """Run the playbook that users run, or one role; values go through a file, not a command line."""
         playbook = PLAYBOOK
         if role:
             assert scratch is not None

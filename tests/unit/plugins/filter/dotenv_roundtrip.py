@@ -45,7 +45,7 @@ def roundtrip(
 
 
 def check(compose_argv: Sequence[str], shell: Sequence[str], batches: int, size: int, *, shrink: bool = False) -> int:
-    """Send made-up values through Docker Compose, many at a time, and give their number. Shrinking takes many more runs."""
+    """Send made-up values through Docker Compose, many at a time, and give their number; shrinking costs many runs."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 from aiohttp import web
 
-from doubles.postgres import connection_arguments, stream
+from doubles.postgres import prepare_replication, stream
 from doubles.rules import Rule, fatal, load, number
 
 RULES = Path(__file__).with_name("rules.yml")
@@ -42,21 +42,6 @@ class Replication:
         self.status = "waiting"
         self.stop = threading.Event()
 
-    def prepare(self) -> None:
-        connection = psycopg2.connect(**connection_arguments(self.url))
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                self.status = "starting"
-                cursor.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (self.publication,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f'CREATE PUBLICATION "{self.publication}"')
-                cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (self.slot,))
-                if cursor.fetchone() is None:
-                    cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (self.slot,))
-        finally:
-            connection.close()
-
     def on_message(self, payload: bytes, position: int) -> bool:
         return True
 
@@ -64,7 +49,8 @@ class Replication:
         pause = 0.5
         while not self.stop.is_set():
             try:
-                self.prepare()
+                self.status = "starting"
+                prepare_replication(self.url, self.slot, self.publication)
                 self.status = "active"
                 LOG.info("Starting replication from postgres")
                 pause = 0.5

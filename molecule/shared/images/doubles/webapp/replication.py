@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from redis.exceptions import RedisError
 
-from doubles.postgres import connection_arguments, stream
+from doubles.postgres import prepare_replication, stream
 from doubles.rules import number
 from doubles.webapp.clickhouse import ClickHouseError, query
 from doubles.webapp.ids import random_text
@@ -65,20 +65,6 @@ class Replication:
         self.decoder = Decoder()
         self.rows: list[dict[str, Any]] = []
 
-    def prepare(self) -> None:
-        connection = psycopg2.connect(**connection_arguments(self.database_url))
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (self.publication,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f'CREATE PUBLICATION "{self.publication}" FOR TABLE "TaskRun"')
-                cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (self.slot,))
-                if cursor.fetchone() is None:
-                    cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (self.slot,))
-        finally:
-            connection.close()
-
     def on_message(self, payload: bytes, position: int) -> bool:
         match self.decoder.decode(payload):
             case Change(table="TaskRun") as change:
@@ -104,7 +90,7 @@ class Replication:
 
     def follow(self) -> None:
         try:
-            self.prepare()
+            prepare_replication(self.database_url, self.slot, self.publication, 'FOR TABLE "TaskRun"')
             log("info", "Runs replication service started", slot=self.slot, publication=self.publication)
             stream(self.database_url, self.slot, self.publication, self.on_message, self.stop)
         except psycopg2.Error as failure:
