@@ -87,6 +87,10 @@ REFUSED = {
         {"supervisor_runner_extra_env": {"TRIGGER_RUN_ID": "x"}}, ["supervisor_runner_extra_env", "TRIGGER_RUN_ID"]
     ),
     "empty": Refused({"supervisor_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], early=True),
+    "form": Refused(
+        {"supervisor_extra_env": {"KUBERNETES_MEMORY_REQUEST_RATIO": "lots"}},
+        ["supervisor_extra_env.KUBERNETES_MEMORY_REQUEST_RATIO", "0 to 1"],
+    ),
     "taken": Refused(
         {"supervisor_extra_env": {"METRICS_PORT": "9091"}}, ["METRICS_PORT", "Set supervisor_metrics_port instead"]
     ),
@@ -111,6 +115,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "ends": {"supervisor_dequeue_scaling_ewma_alpha": 1, "supervisor_dequeue_scaling_damping_factor": 0},
     "runner": {"supervisor_runner_extra_env": {"HTTP_PROXY": "http://proxy.example.com:3128", "LEVEL": 3, "NO": None}},
     "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
+    "misspelt": {"supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
     "platform": {"supervisor_runner_platform": "linux/arm64/v8"},
 }
 
@@ -217,3 +222,29 @@ def test_every_number_has_a_range(root: Path) -> None:
     numbers = {name for name, value in defaults.items() if type(value) in (int, float)}
     ranged = [name for row in checks["__supervisor_rules"] if "range" in row for name in row["settings"]]
     assert sorted(ranged) == sorted(numbers)
+
+
+def test_a_name_that_is_not_known_is_a_warning(outcome: Outcome) -> None:
+    (warning,) = re.findall(r"WARNING: [^\n]*", outcome.output)
+    assert "KUBERNETES_NAMESPACES; did you mean KUBERNETES_NAMESPACE?" in warning
+
+
+def test_the_document_tells_the_truth_about_each_variable(root: Path) -> None:
+    """Every row of the environment stands in docs/settings.md with the variables that decide it, and so do the others."""
+    text = (root / "docs/settings.md").read_text()
+    rows = yaml.safe_load((root / "roles/supervisor/vars/main/environment.yml").read_text())
+    public = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text()).keys()
+    found = {}
+    for line in re.findall(r"^\| (`[A-Z].*)$", text, re.MULTILINE):
+        names, variables = line.split("|")[:2]
+        found |= dict.fromkeys(re.findall(r"`(\w+)`", names), set(re.findall(r"`([a-z_.]+)`", variables)))
+    for name, value in (rows["__supervisor_connections"] | rows["__supervisor_settings"]).items():
+        decides = set(re.findall(r"\b(?:supervisor|trigger)_[a-z_]+", str(value))) & public
+        assert name in found, name
+        assert {each for each in found[name] if each.startswith("supervisor_")} == decides, name
+    assert set(rows["__supervisor_decided"]) <= set(found)
+    schema = (root / "roles/webapp/files/schema/4.2.tsv").read_text()
+    known = set(re.findall(r"^supervisor\t(\w+)\t", schema, re.MULTILINE))
+    assert len(known) > 60
+    assert sorted(known - set(found)) == []
+    assert [name for name in public if f"`{name}`" not in text] == []
