@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""Options of the modules that look at a service of somebody else's."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  ca_certificates:
+    description:
+      - Certificates of private authorities in PEM, one after the other.
+      - They are trusted beside those of the host on which the module runs.
+    type: str
+    default: ""
+  advice:
+    description: What the operator can do when the service cannot be used. Ends the message of the failure.
+    type: str
+    default: ""
+"""

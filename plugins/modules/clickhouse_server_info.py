@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Module clickhouse_server_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: clickhouse_server_info
+version_added: 0.1.0
+short_description: Log in to a ClickHouse server and read what Trigger.dev needs of it
+description:
+  - Logs in over HTTP as the webapp does and reads the version and the rights of the user. Nothing is written.
+  - Fails when the server cannot be reached, when its certificate is not accepted, or when it refuses the login.
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: N/A
+    description: Changes nothing.
+  platform:
+    support: full
+    description: Linux. Needs nothing but Python on the host.
+    platforms: linux
+options:
+  url:
+    description:
+      - Where the server is, as C(https://user@host:8443). A password in it is an error.
+      - The port is 8123 for http and 8443 for https unless it is given.
+    type: str
+    required: true
+  password:
+    description: Password of the user.
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.service
+author:
+  - The selfhosted.trigger_dev maintainers
+"""
+
+EXAMPLES = r"""
+- name: Look at the ClickHouse of somebody else
+  selfhosted.trigger_dev.clickhouse_server_info:
+    url: https://trigger@clickhouse.example.com:8443
+    password: "{{ vault_clickhouse_password }}"
+  register: __clickhouse
+"""
+
+RETURN = r"""
+clickhouse_server:
+  description: What was found.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: Version of the server.
+      type: str
+      returned: success
+      sample: 25.8.18.1
+    missing_rights:
+      description:
+        - Rights that migrations and webapp need and the user lacks, as they stand in a GRANT.
+        - V(null) when the server is too old to be asked.
+      type: list
+      elements: str
+      returned: success
+      sample: ["CREATE DATABASE ON trigger_dev.*"]
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError, told
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Origin, origin, request
+
+# The migrations make the database `trigger_dev`, whatever the URL says, and keep their own table in `default`.
+RIGHTS = (
+    "CREATE DATABASE ON trigger_dev.*",
+    "CREATE TABLE ON trigger_dev.*",
+    "CREATE VIEW ON trigger_dev.*",
+    "ALTER ON trigger_dev.*",
+    "DROP ON trigger_dev.*",
+    "SELECT ON trigger_dev.*",
+    "INSERT ON trigger_dev.*",
+    "CREATE TABLE ON default.*",
+    "INSERT ON default.*",
+)
+SYNTAX_ERROR = "Code: 62."
+
+
+@dataclass(frozen=True)
+class Parameters:
+    origin: Origin
+    user: str
+    password: str = field(repr=False)
+    advice: str
+
+
+@dataclass(frozen=True)
+class Found:
+    version: str
+    missing_rights: list[str] | None
+
+
+class QueryError(ServiceError):
+    """The server refuses a query."""
+
+
+def parameters(params: Mapping[str, Any]) -> Parameters:
+    parts = urlsplit(params["url"])
+    if parts.password is not None:
+        raise ServiceError("The URL of ClickHouse holds a password; it must be given apart from it")
+    place = origin("ClickHouse", params["url"], params["ca_certificates"], 8123, 8443)
+    return Parameters(place, unquote(parts.username or "default"), params["password"], params["advice"])
+
+
+def query(wanted: Parameters, statement: str) -> str:
+    headers = {"X-ClickHouse-User": wanted.user, "X-ClickHouse-Key": wanted.password}
+    # As a body, because a query in the address is read-only by definition, and CHECK GRANT would be refused.
+    answer = request("ClickHouse", wanted.origin, "POST", "/", headers, statement.encode())
+    text = answer.body.decode(errors="replace").strip()
+    if answer.status in (401, 403):
+        where = wanted.origin.endpoint.address
+        raise ServiceError(f"ClickHouse at {where} refuses the login of {wanted.user} ({answer.status})")
+    if answer.status != 200:
+        where = wanted.origin.endpoint.address
+        raise QueryError(f"ClickHouse at {where} refuses a query: {text[:300] or answer.status}")
+    return text
+
+
+def look(ask: Callable[[str], str]) -> Found:
+    version = ask("SELECT version()")
+    try:
+        missing = [right for right in RIGHTS if ask(f"CHECK GRANT {right}") != "1"]
+    except QueryError as error:
+        if SYNTAX_ERROR not in str(error):
+            raise
+        return Found(version, None)
+    return Found(version, missing)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "password": {"type": "str", "default": "", "no_log": True},
+            "ca_certificates": {"type": "str", "default": ""},
+            "advice": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        wanted = parameters(module.params)
+        server = look(lambda statement: query(wanted, statement))
+    except ServiceError as error:
+        module.fail_json(msg=told(error, module.params["advice"]))
+    module.exit_json(changed=False, clickhouse_server=asdict(server))
+
+
+if __name__ == "__main__":
+    main()
