@@ -76,7 +76,11 @@ def secure(stream: socket.socket, endpoint: Endpoint) -> ssl.SSLSocket:
     try:
         return context(endpoint).wrap_socket(stream, server_hostname=endpoint.host)
     except TimeoutError:
+        stream.close()
         raise ServiceError("it takes the connection but no TLS; does it speak TLS on this port?") from None
+    except (OSError, ServiceError):
+        stream.close()
+        raise
 
 
 class Reader:

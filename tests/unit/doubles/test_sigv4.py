@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _sigv4
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth  # type: ignore[import-untyped,unused-ignore]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped,unused-ignore]
 from botocore.credentials import Credentials  # type: ignore[import-untyped,unused-ignore]
@@ -97,3 +98,18 @@ def test_refusals_of_presigned_addresses() -> None:
 )
 def test_requests_without_a_signature_are_refused(headers: dict[str, str]) -> None:
     assert refused(sigv4.Request("GET", "/packets", headers)) in ("AccessDenied", "AuthorizationHeaderMalformed")
+
+
+@pytest.mark.parametrize(("method", "payload"), [("PUT", b"content"), ("GET", b"")])
+def test_the_collection_signs_as_it_should(method: str, payload: bytes) -> None:
+    now = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    target = _sigv4.path("packets", "a b/ü")
+    assert target == "/packets/a%20b/%C3%BC"
+    key = _sigv4.Key(KEY.access, KEY.secret)
+    headers = _sigv4.headers(key, "eu-central-1", method, "s3.example.com:9000", target, payload, now)
+    request = sigv4.Request(method, target, headers)
+    sigv4.verify(KEY, request, payload, now)
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.verify(sigv4.Key(KEY.access, "another"), request, payload, now)
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.verify(KEY, request, payload + b"x", now)
