@@ -10,20 +10,32 @@ options:
   database_container:
     description:
       - Name of the container that runs the webapp's PostgreSQL, for example V(trigger-webapp-trigger-postgres-1).
+      - Required unless O(database_url) is given.
     type: str
-    required: true
   database:
-    description: Name of the database.
+    description: Name of the database in the container.
     type: str
     default: main
   database_user:
     description: Database user. It logs in over the local socket inside the container, without a password.
     type: str
     default: postgres
+  database_url:
+    description:
+      - Where the database is when it is somebody else's, as M(selfhosted.trigger_dev.postgres_server_info) takes it.
+      - Wins over O(database_container).
+    type: str
+  database_secrets_file:
+    description: File on the host that holds the password for O(database_url) as V(postgres_password).
+    type: path
+  database_ca_certificates:
+    description: Certificates of private authorities in PEM for O(database_url).
+    type: str
+    default: ""
   group:
     description: Name of the worker group.
     type: str
     default: bootstrap
 requirements:
-  - the C(docker) command on the host
+  - the C(docker) command on the host, unless O(database_url) is given
 """

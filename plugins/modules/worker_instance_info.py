@@ -96,6 +96,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     ARGUMENT_SPEC,
+    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -203,6 +204,7 @@ def main() -> None:
         },
         # Without names it would be open which of the rows of former workers are to be alive.
         required_by={"max_age": "names"},
+        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)

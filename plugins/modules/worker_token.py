@@ -90,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     ARGUMENT_SPEC,
+    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -138,15 +139,11 @@ def new_token_steps(wanted: Parameters) -> str:
     """Say how to give the group a token of one's own, without the token on any command line."""
     path = shlex.quote(wanted.path)
     group = wanted.group.replace("'", "''")
-    psql = (
-        f"docker exec -i -u postgres {shlex.quote(wanted.database.container)} "
-        f"psql -U {shlex.quote(wanted.database.user)} -d {shlex.quote(wanted.database.name)}"
-    )
     return (
         "Give the group a new token on the control host, as root: "
         f"(1) write it to the file: (umask 077; printf 'tr_wgt_%s' \"$(openssl rand -hex 20)\" > {path}) "
         f"&& chown 1000:1000 {path} "
-        f"(2) put its SHA-256 (sha256sum < {path}) into the database: {psql}, then "
+        f"(2) put its SHA-256 (sha256sum < {path}) into the database: {wanted.database.psql}, then "
         f'UPDATE "WorkerGroupToken" SET "tokenHash" = \'<sha256>\', "updatedAt" = now() '
         f'WHERE id = (SELECT "tokenId" FROM "WorkerInstanceGroup" WHERE name = \'{group}\'); '
         "(3) run the playbook again, which brings it to every worker."
@@ -243,6 +240,7 @@ def main() -> None:
             "timeout": {"type": "int", "default": 60},
             "state": {"type": "str", "choices": ["present"], "default": "present"},
         },
+        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)
