@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asks the webapp's database: through the local socket of its container, or over the network where it is somebody else's."""
+"""Asks the webapp's database: in its container by the local socket, or over the network where it is not ours."""
 
 from __future__ import annotations
 
