@@ -286,7 +286,7 @@ def test_scenarios_run_the_whole_sequence(root: Path) -> None:
     assert steps == ["create", "prepare", "check", "converge", "idempotence", "check", "verify"]
     assert shared["scenario"]["test_sequence"][-1] == "destroy"
     assert shared["verifier"]["name"] == "testinfra"
-    for name in ("default", "cluster"):
+    for name in ("default", "cluster", "external_services"):
         text = (root / "molecule" / name / "molecule.yml").read_text()
         assert "test_sequence" not in text, "a scenario with a sequence of its own"
         assert "SYS_RESOURCE" not in re.sub(r"#.*", "", text)
@@ -299,7 +299,7 @@ def test_continuous_integration_calls_the_same_targets(root: Path) -> None:
     workflow = (root / ".github/workflows/ci.yml").read_text()
     used = set(re.findall(r"\bmake ([a-z][a-z-]*)", workflow))
     assert used - {"molecule-"} <= targets(root)
-    for name in ("default", "cluster"):
+    for name in ("default", "cluster", "external_services"):
         assert re.search(rf"\b{name}\b", workflow), f"the matrix lacks {name}"
 
 

@@ -18,13 +18,14 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "lab-down": ("remove everything that the testbed has made", lab.down),
     "test-default": ("run the scenario with one host", lambda: scenario.test("default")),
     "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
+    "test-external_services": ("run the one with others' services", lambda: scenario.test("external_services")),
 }
 
 
 def main() -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="testbed", formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.epilog = "\n".join(f"  {name:<13} {meaning}" for name, (meaning, _) in COMMANDS.items())
+    parser.epilog = "\n".join(f"  {name:<22} {meaning}" for name, (meaning, _) in COMMANDS.items())
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     _, function = COMMANDS[parser.parse_args().command]
     try:

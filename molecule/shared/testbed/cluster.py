@@ -112,13 +112,20 @@ class Cluster:
     """One deployment, named by the container of its control host."""
 
     control: str
+    # The container of the host that runs the registry, if that is another one.
+    registry_host: str = ""
 
-    def address(self, port: int) -> str:
-        """Give the loopback address (host:port) at which a port of the control host is published."""
-        found = docker("port", self.control, f"{port}/tcp").split()
+    def address(self, port: int, host: str = "") -> str:
+        """Give the loopback address (host:port) at which a port of a host (the control host) is published."""
+        found = docker("port", host or self.control, f"{port}/tcp").split()
         if not found:
-            raise TestbedError(f"{self.control} does not publish port {port}")
+            raise TestbedError(f"{host or self.control} does not publish port {port}")
         return found[0]
+
+    @property
+    def registry(self) -> str:
+        """Loopback address of the registry."""
+        return self.address(REGISTRY_PORT, self.registry_host)
 
     @property
     def webapp(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images, upstream
-from .cluster import REGISTRY_PORT, REGISTRY_USER, WEBAPP, Answer, Cluster, Run, http
+from .cluster import REGISTRY_USER, WEBAPP, Answer, Cluster, Run, http
 from .common import CACHE, TestbedError, docker, replace_file, say, step
 
 MAIL = "admin@example.com"
@@ -145,12 +145,12 @@ class Hello:
         repository, _, version = tag.partition("/")[2].rpartition(":")
         basic = base64.b64encode(f"{REGISTRY_USER}:{self.cluster.registry_password()}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
-        url = f"http://{self.cluster.address(REGISTRY_PORT)}/v2/{urllib.parse.quote(repository)}/manifests/{version}"
+        url = f"http://{self.cluster.registry}/v2/{urllib.parse.quote(repository)}/manifests/{version}"
         return http("HEAD", url, headers=headers).status == 200
 
     def _push(self, image: str, tag: str) -> None:
         # The registry has another name on this machine: the loopback, which an engine trusts without TLS.
-        registry = self.cluster.address(REGISTRY_PORT)
+        registry = self.cluster.registry
         name = f"{registry}/{tag.partition('/')[2]}"
         config = self.folder / "docker"
         config.mkdir(parents=True, exist_ok=True, mode=0o700)

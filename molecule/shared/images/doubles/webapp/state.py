@@ -71,12 +71,16 @@ def settings(environment: Mapping[str, str]) -> Settings:
 
 
 def redis_options(environment: Mapping[str, str], quirks: set[str]) -> dict[str, Any]:
+    tls = "redis_tls" in quirks
+    authorities = environment.get("NODE_EXTRA_CA_CERTS")
     return {
         "host": environment["REDIS_HOST"],
         "port": int(number(environment, "REDIS_PORT", 0)),
         "username": environment.get("REDIS_USERNAME") or None,
         "password": environment.get("REDIS_PASSWORD") or None,
-        "ssl": "redis_tls" in quirks,
+        "ssl": tls,
+        # Node trusts these beside its own.
+        **({"ssl_ca_certs": authorities} if tls and authorities else {}),
     }
 
 
