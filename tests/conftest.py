@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Makes `ansible_collections.selfhosted.trigger_dev` importable from the checkout.
+"""Makes two packages of the checkout importable.
 
 Ansible's own `ansible_collections` has no __init__.py, so one more entry on sys.path adds ours to the same namespace.
+The doubles live beside their images, outside of every package path.
 """
 
 from __future__ import annotations
@@ -9,4 +10,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "collections"))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "molecule" / "shared" / "images")]

@@ -59,6 +59,15 @@ def iso(moment: Any) -> str | None:
     return moment.isoformat(timespec="milliseconds") + "Z" if moment else None
 
 
+def project_view(project: Row, organization: Row) -> Row:
+    return {
+        "id": project["id"], "externalRef": project["externalRef"], "name": project["name"],
+        "slug": project["slug"], "createdAt": iso(project["createdAt"]),
+        "organization": {"id": organization["id"], "title": organization["title"], "slug": organization["slug"],
+                         "createdAt": iso(organization["createdAt"])},
+    }  # fmt: skip
+
+
 def run_view(run: Row) -> Row:
     started, finished = run["startedAt"], run["completedAt"]
     output = run["output"]
@@ -91,6 +100,7 @@ class Api:
             web.get("/socket.io/", self.socket),
             web.get("/api/v2/whoami", self.whoami),
             web.get("/api/v1/orgs", self.organizations),
+            web.get("/api/v1/projects", self.projects),
             web.post("/api/v1/orgs/{org}/projects", self.make_project),
             web.get("/api/v1/projects/{project}/{environment}", self.environment_key),
             web.post("/admin/api/v1/workers", self.make_worker_group),
@@ -184,6 +194,25 @@ class Api:
              for row in rows]
         )  # fmt: skip
 
+    async def projects(self, request: web.Request) -> web.Response:
+        user = await self.person(request)
+        rows = await self.state.database.all(
+            'SELECT p.*, o.title AS "orgTitle", o.slug AS "orgSlug", o."createdAt" AS "orgCreatedAt" FROM "Project" p '
+            'JOIN "Organization" o ON o.id = p."organizationId" JOIN "OrgMember" m ON m."organizationId" = o.id '
+            'WHERE m."userId" = %s ORDER BY p."createdAt"',
+            (user["id"],),
+        )
+        return reply(
+            [
+                project_view(
+                    row,
+                    {"id": row["organizationId"], "title": row["orgTitle"], "slug": row["orgSlug"],
+                     "createdAt": row["orgCreatedAt"]},
+                )
+                for row in rows
+            ]
+        )  # fmt: skip
+
     async def make_project(self, request: web.Request) -> web.Response:
         """Not idempotent: the same call makes another project."""
         user = await self.person(request)
@@ -230,12 +259,7 @@ class Api:
         if made is None:
             raise refusal("Organization not found", 404)
         organization, project = made
-        return reply({
-            "id": project["id"], "externalRef": project["externalRef"], "name": project["name"],
-            "slug": project["slug"], "createdAt": iso(project["createdAt"]),
-            "organization": {"id": organization["id"], "title": organization["title"], "slug": organization["slug"],
-                             "createdAt": iso(organization["createdAt"])},
-        })  # fmt: skip
+        return reply(project_view(project, organization))
 
     async def environment_key(self, request: web.Request) -> web.Response:
         user = await self.person(request)

@@ -30,6 +30,14 @@ from doubles.webapp.state import State, reply
 
 YEAR = 31536000
 CODE_LIFE = "10 minutes"
+# Links that one address may ask for: how many within how many seconds.
+LINK_RATES = ((3, 60), (30, 86400))
+LIMITER_SECONDS = 5
+# A session that carries no user but what the next page shows: the words of the original.
+SHOWN = "show "
+UNAUTHORIZED = "This email is unauthorized"
+TOO_MANY = "Too many magic link requests. Please try again shortly."
+NO_MAIL = "Please enter a valid email address."
 
 
 def link_origin(headers: Mapping[str, str]) -> str:
@@ -75,13 +83,26 @@ class Login:
             web.post("/api/v1/authorization-code", self.make_code),
             web.get("/account/authorization-code/{code}", self.grant_code),
             web.post("/api/v1/token", self.exchange_code),
+            web.get("/admin", self.admin_page),
             web.get("/orgs/new", self.guarded_page),
             web.post("/orgs/new", self.make_organization),
         ]
 
-    async def user_of(self, request: web.Request) -> Row | None:
+    def session_of(self, request: web.Request) -> str | None:
         cookie = request.cookies.get("__session", "")
-        user = open_session(self.state.settings.session_secret, cookie) if "." in cookie else None
+        return open_session(self.state.settings.session_secret, cookie) if "." in cookie else None
+
+    def with_session(self, answer: web.Response, content: str) -> web.Response:
+        sealed = seal_session(self.state.settings.session_secret, content)
+        answer.set_cookie("__session", sealed, max_age=YEAR, path="/", httponly=True, secure=True, samesite="Lax")
+        return answer
+
+    def refused(self, text: str) -> web.Response:
+        """Back to the page of the form, which shows the text to whoever comes with the cookie."""
+        return self.with_session(web.Response(status=302, headers={"Location": "/login/magic"}), SHOWN + text)
+
+    async def user_of(self, request: web.Request) -> Row | None:
+        user = self.session_of(request)
         return await self.state.database.one('SELECT * FROM "User" WHERE id = %s', (user,)) if user else None
 
     async def user_by_mail(self, mail: str) -> Row:
@@ -105,30 +126,53 @@ class Login:
 
     async def page(self, request: web.Request) -> web.Response:
         button = '<a href="/auth/github">Continue with GitHub</a>' if "dead_github_button" in self.state.quirks else ""
-        return self.html(f"Login to Trigger.dev {button}")
+        session = self.session_of(request) or ""
+        shown = session.removeprefix(SHOWN) if session.startswith(SHOWN) else ""
+        return self.html(f"Login to Trigger.dev {button} {shown}")
+
+    async def admin_page(self, request: web.Request) -> web.Response:
+        user = await self.user_of(request)
+        if user is None:
+            raise web.HTTPFound("/login")
+        if not user["admin"]:
+            raise web.HTTPFound("/")
+        return self.html("Admin")
 
     async def guarded_page(self, request: web.Request) -> web.Response:
         if await self.user_of(request) is None:
             raise web.HTTPFound("/login")
         return self.html("Create an Organization")
 
-    async def _within_rate(self, mail: str) -> None:
-        """The limiter is asked for five seconds at most; the answer to the browser is the same."""
-        key = f"auth:magiclink:{mail}"
+    async def _within_rate(self, mail: str) -> bool:
+        """What the limiter does not answer in time counts as yes."""
+        if self.state.environment.get("LOGIN_RATE_LIMITS_ENABLED", "1").lower() not in ("1", "true"):
+            return True
         try:
-            await asyncio.wait_for(self.state.redis.incr(key), 5)
-            await self.state.redis.expire(key, 60)
+            return await asyncio.wait_for(self._count(mail), LIMITER_SECONDS)
         except (TimeoutError, RedisError, OSError) as failure:
             log("error", "Rate limiter failed", error=str(failure))
+            return True
+
+    async def _count(self, mail: str) -> bool:
+        now = utc_now().timestamp()
+        for most, seconds in LINK_RATES:
+            key = f"auth:magiclink:{mail}:{seconds}"
+            await self.state.redis.zremrangebyscore(key, 0, now - seconds)
+            if await self.state.redis.zcard(key) >= most:
+                return False
+            await self.state.redis.zadd(key, {random_text(16): now})
+            await self.state.redis.expire(key, seconds)
+        return True
 
     async def ask(self, request: web.Request) -> web.Response:
         form = await request.post()
         mail = str(form.get("email", "")).strip().lower()
         if form.get("action") != "send" or "@" not in mail:
-            raise web.HTTPFound("/login/magic")
+            return self.refused(NO_MAIL)
+        if not await self._within_rate(mail):
+            return self.refused(TOO_MANY)
         if not allowed(self.state.settings.whitelisted_emails, mail):
-            raise web.HTTPFound("/login/magic")
-        await self._within_rate(mail)
+            return self.refused(UNAUTHORIZED)
         await self.user_by_mail(mail)
         token = quote(seal_link(self.state.settings.magic_link_secret, mail, utc_now()), safe="")
         if self.state.environment.get("EMAIL_TRANSPORT"):
@@ -140,20 +184,12 @@ class Login:
     async def follow(self, request: web.Request) -> web.Response:
         config = self.state.settings
         mail = open_link(config.magic_link_secret, request.query.get("token", ""), utc_now())
-        if mail is None or not allowed(config.whitelisted_emails, mail):
+        if mail is None:
             raise web.HTTPFound("/login/magic")
+        if not allowed(config.whitelisted_emails, mail):
+            return self.refused(UNAUTHORIZED)
         user = await self.user_by_mail(mail)
-        answer = web.Response(status=302, headers={"Location": "/"})
-        answer.set_cookie(
-            "__session",
-            seal_session(config.session_secret, user["id"]),
-            max_age=YEAR,
-            path="/",
-            httponly=True,
-            secure=True,
-            samesite="Lax",
-        )
-        return answer
+        return self.with_session(web.Response(status=302, headers={"Location": "/"}), user["id"])
 
     async def make_code(self, request: web.Request) -> web.Response:
         code = random_text(40, LOWER)
