@@ -159,10 +159,10 @@ class Deployment:
         values: dict[str, Any] | None = None,
         inventory: str = "",
         scratch: Path | None = None,
+        playbook: str = PLAYBOOK,
         role: str = "",
     ) -> Play:
-        """Run the playbook that users run, or one role; values go through a file, not a command line."""
-        playbook = PLAYBOOK
+        """Run a playbook that users run, or one role; values go through a file, not a command line."""
         if role:
             assert scratch is not None
             row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
