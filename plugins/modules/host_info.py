@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""Module host_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+version_added: 0.1.0
+short_description: Measure a host, and whether it can reach what it will have to call
+description:
+  - Reads processors, memory, free disk space, architecture and clock of the host, and tries to connect to each of the
+    given addresses. Nothing is sent to them.
+  - Needs nothing but Python on the host, in particular no Docker Engine. It judges nothing; the filter
+    P(selfhosted.trigger_dev.host_problems#filter) does.
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: N/A
+    description: Changes nothing.
+  platform:
+    support: full
+    description: Linux.
+    platforms: linux
+options:
+  paths:
+    description:
+      - Absolute paths whose file systems are looked at.
+      - Where a path does not exist yet, its nearest existing parent counts.
+    type: list
+    elements: path
+    default: []
+  addresses:
+    description:
+      - Addresses to connect to, by any name. Each is C(http://host[:port]), C(https://host[:port]) or C(host[:port]).
+      - Without a port, V(80) is tried for C(http) and V(443) for everything else.
+    type: dict
+    default: {}
+  timeout:
+    description:
+      - Seconds that a connection may take. All are tried at once. A resolver gets twice as long,
+        because it asks its second server only after a while.
+    type: int
+    default: 3
+  asked_at:
+    description:
+      - Unix time of the controller when it asks, in seconds.
+      - Given back in RV(host.clock), so that the clocks can be compared.
+      - Unset means that the host's own time is given back.
+    type: float
+author:
+  - The selfhosted.trigger_dev maintainers
+"""
+
+EXAMPLES = r"""
+- name: Measure this host
+  selfhosted.trigger_dev.host_info:
+    paths: [/opt/trigger, /var/lib/docker]
+    addresses:
+      trigger_api_origin: https://trigger.example.com
+      trigger_registry_host: registry.example.com:5000
+    asked_at: "{{ now().timestamp() }}"
+  register: measured
+"""
+
+RETURN = r"""
+host:
+  description: What was measured.
+  returned: success
+  type: dict
+  contains:
+    architecture:
+      description: Architecture as Docker names it.
+      type: str
+      returned: always
+      sample: amd64
+    cpus:
+      description: Number of processors that programs may use.
+      type: int
+      returned: always
+    memory_mib:
+      description: Memory in MiB, without what the kernel keeps for itself.
+      type: int
+      returned: always
+    disks:
+      description: One entry for each of O(paths).
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        path:
+          description: The path as given.
+          type: str
+          returned: always
+        free_mib:
+          description: Space in MiB that programs may still use there.
+          type: int
+          returned: always
+    addresses:
+      description: One entry for each of O(addresses), by its name.
+      type: dict
+      returned: always
+      contains:
+        host:
+          description: Name or IP address.
+          type: str
+          returned: always
+        port:
+          description: Port that was tried.
+          type: int
+          returned: always
+        state:
+          description:
+            - V(connected) and V(refused) come from the other host.
+            - V(timeout) means that nothing came back, V(unreachable) that there is no way to it or that it is
+              forbidden, V(unresolved) that the name has no address here.
+          type: str
+          returned: always
+          choices: [connected, refused, timeout, unreachable, unresolved]
+        reason:
+          description: What the system said. Empty when connected.
+          type: str
+          returned: always
+    clock:
+      description: Unix times in seconds.
+      type: dict
+      returned: always
+      contains:
+        asked_at:
+          description: O(asked_at), or the same as RV(host.clock.began_at).
+          type: float
+          returned: always
+        began_at:
+          description: Time of the host when the module began.
+          type: float
+          returned: always
+        ended_at:
+          description: Time of the host when the module ended.
+          type: float
+          returned: always
+"""
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+# Names of the kernel -> names of Docker.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+MEMORY = Path("/proc/meminfo")
+RESOLVER_FACTOR = 2
+# The best comes first: of several IP addresses one that answers is enough.
+STATES = ("connected", "refused", "timeout", "unreachable", "unresolved")
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    paths: Sequence[str]
+    addresses: Mapping[str, Address]
+    timeout: int
+    asked_at: float | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    path: str
+    free_mib: int
+
+
+@dataclass(frozen=True)
+class Reach:
+    host: str
+    port: int
+    state: str
+    reason: str
+
+
+# Host and port -> IP addresses, and IP address, port and seconds -> a connection that is closed at once.
+Resolve = Callable[[Address], Sequence[str]]
+Connect = Callable[[str, int, float], None]
+
+
+@dataclass(frozen=True)
+class Network:
+    resolve: Resolve
+    connect: Connect
+
+
+def address(text: str) -> Address:
+    """Read scheme://host[:port] or host[:port]."""
+    parts = urlsplit(text if "://" in text else f"//{text}")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} has no usable port: {error}") from error
+    if not parts.hostname:
+        raise ValueError(f"{text!r} names no host")
+    return Address(parts.hostname, port or (80 if parts.scheme == "http" else 443))
+
+
+def parameters(params: Mapping[str, Any]) -> Parameters:
+    relative = [path for path in params["paths"] if not path.startswith("/")]
+    if relative:
+        raise ValueError(f"paths must be absolute: {', '.join(relative)}")
+    if params["timeout"] < 1:
+        raise ValueError("timeout must be at least 1 second")
+    addresses = {name: address(str(text)) for name, text in params["addresses"].items()}
+    return Parameters(params["paths"], addresses, params["timeout"], params["asked_at"])
+
+
+def architecture(machine: str) -> str:
+    return ARCHITECTURES.get(machine, machine)
+
+
+def memory_mib(meminfo: str) -> int:
+    found = re.search(r"^MemTotal:\s+(\d+) kB$", meminfo, re.MULTILINE)
+    if not found:
+        raise ValueError(f"{MEMORY} does not tell the memory")
+    return int(found[1]) // 1024
+
+
+def disk(path: str) -> Disk:
+    existing = Path(path)
+    while not existing.exists():
+        existing = existing.parent
+    system = os.statvfs(existing)
+    return Disk(path, system.f_bavail * system.f_frsize // 2**20)
+
+
+def resolve(target: Address) -> list[str]:
+    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+
+def connect(ip: str, port: int, timeout: float) -> None:
+    socket.create_connection((ip, port), timeout=timeout).close()
+
+
+def attempt(ip: str, port: int, timeout: float, connector: Connect) -> tuple[str, str]:
+    """Put what comes of one connection into one word and one reason."""
+    try:
+        connector(ip, port, timeout)
+    except TimeoutError:
+        return "timeout", f"no answer within {timeout:.0f} s"
+    except OSError as error:
+        state = "refused" if isinstance(error, ConnectionRefusedError) else "unreachable"
+        return state, error.strerror or str(error)
+    return "connected", ""
+
+
+def reach(target: Address, timeout: float, network: Network, tell: Callable[[Reach], None]) -> None:
+    """Tell how far it got, each time that it got further."""
+    try:
+        ips = network.resolve(target)
+    except (OSError, UnicodeError) as error:
+        tell(Reach(target.host, target.port, "unresolved", getattr(error, "strerror", None) or str(error)))
+        return
+    tell(Reach(target.host, target.port, "timeout", f"no answer within {timeout:.0f} s"))
+    tries = [attempt(ip, target.port, timeout, network.connect) for ip in ips]
+    tell(Reach(target.host, target.port, *min(tries, key=lambda one: STATES.index(one[0]))))
+
+
+def reach_all(wanted: Parameters, network: Network) -> dict[str, Reach]:
+    """Try all at once; a name whose resolver does not answer in time has no address."""
+    patience = wanted.timeout * RESOLVER_FACTOR
+    slow = f"the resolver did not answer within {patience} s"
+    found = {name: Reach(one.host, one.port, "unresolved", slow) for name, one in wanted.addresses.items()}
+
+    def one(name: str, target: Address) -> None:
+        reach(target, wanted.timeout, network, lambda known: found.update({name: known}))
+
+    # Nothing ends a thread that waits for a resolver: daemons do not keep the module from ending.
+    threads = [threading.Thread(target=one, args=pair, daemon=True) for pair in wanted.addresses.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + patience + wanted.timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(found)
+
+
+def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) -> dict[str, Any]:
+    began_at = clock()
+    reached = reach_all(wanted, network)
+    return {
+        "architecture": architecture(os.uname().machine),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_mib": memory_mib(MEMORY.read_text()),
+        "disks": [asdict(disk(path)) for path in wanted.paths],
+        "addresses": {name: asdict(row) for name, row in reached.items()},
+        "clock": {
+            "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
+            "began_at": began_at,
+            "ended_at": clock(),
+        },
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "addresses": {"type": "dict", "default": {}},
+            "timeout": {"type": "int", "default": 3},
+            "asked_at": {"type": "float"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        host = measure(parameters(module.params), Network(resolve, connect), time.time)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"Cannot measure the host: {error}")
+    module.exit_json(changed=False, host=host)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.unknown_names import unknown_names
+
+KNOWN = {"webapp": ["webapp_port", "webapp_image"], "trigger": ["trigger_origin"], "docker_engine": []}
+
+
+def test_the_nearest_known_name_is_told() -> None:
+    assert unknown_names({"a": ["webapp_prot"]}, KNOWN) == [
+        "webapp_prot (set for a; the nearest known name is webapp_port)"
+    ]
+
+
+def test_nothing_is_guessed_where_nothing_is_near() -> None:
+    assert unknown_names({"a": ["docker_engine_colour"]}, KNOWN) == ["docker_engine_colour (set for a)"]
+
+
+def test_names_of_others_are_left_alone() -> None:
+    mine = ["webapp_port", "trigger_origin"]
+    others = ["ansible_host", "webapps", "__webapp_checked", "nginx_webapp_prot", "docker_daemon"]
+    assert unknown_names({"a": mine + others}, KNOWN) == []
+
+
+def test_each_name_is_told_once_with_its_hosts() -> None:
+    hosts = {f"worker{number}": ["trigger_orgin"] for number in range(1, 6)}
+    assert unknown_names(hosts | {"control": ["webapp_images"]}, KNOWN) == [
+        "trigger_orgin (set for worker1, worker2, worker3 and 2 more; the nearest known name is trigger_origin)",
+        "webapp_images (set for control; the nearest known name is webapp_image)",
+    ]
+
+
+def test_foreign_names_are_passed_over_and_never_proposed() -> None:
+    assert unknown_names({"a": ["webapp_quantile", "webapp_quantiles"]}, KNOWN, ["webapp_quantile"]) == [
+        "webapp_quantiles (set for a)"
+    ]

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.modules import host_info
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_info import (
+    Address,
+    Network,
+    Parameters,
+    address,
+    architecture,
+    disk,
+    memory_mib,
+    reach_all,
+)
+
+Invoke = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://control.example.com:8030", Address("control.example.com", 8030)),
+        ("http://control.example.com", Address("control.example.com", 80)),
+        ("https://control.example.com", Address("control.example.com", 443)),
+        ("registry.example.com", Address("registry.example.com", 443)),
+        ("registry.example.com:5000", Address("registry.example.com", 5000)),
+        ("192.0.2.1:5000", Address("192.0.2.1", 5000)),
+        ("http://[2001:db8::1]:8030", Address("2001:db8::1", 8030)),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    assert address(text) == expected
+
+
+@pytest.mark.parametrize(("text", "words"), [("http://", "names no host"), ("a.example:99999", "no usable port")])
+def test_addresses_that_are_none(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        address(text)
+
+
+def test_architectures_have_the_names_of_docker() -> None:
+    assert [architecture(name) for name in ("x86_64", "aarch64", "riscv64")] == ["amd64", "arm64", "riscv64"]
+
+
+def test_memory() -> None:
+    assert memory_mib("MemFree: 1 kB\nMemTotal:       16384000 kB\n") == 16000
+    with pytest.raises(ValueError, match="does not tell"):
+        memory_mib("")
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    path = str(tmp_path / "a/b/c")
+    assert disk(path).path == path
+    assert disk(path).free_mib == pytest.approx(disk(str(tmp_path)).free_mib, abs=64)
+    assert disk(path).free_mib > 0
+
+
+# What the fake network knows: name -> IP addresses, and IP address -> what a connection to it comes to.
+NAMES = {
+    "up.example": ["192.0.2.1"],
+    "closed.example": ["192.0.2.2"],
+    "silent.example": ["192.0.2.3"],
+    "far.example": ["192.0.2.4"],
+    "both.example": ["2001:db8::4", "192.0.2.2"],
+    "many.example": ["192.0.2.5", "192.0.2.5", "192.0.2.5"],
+}
+RESULTS: dict[str, OSError | None] = {
+    "192.0.2.1": None,
+    "192.0.2.2": ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+    "192.0.2.3": TimeoutError("timed out"),
+    "192.0.2.4": OSError(errno.EHOSTUNREACH, "No route to host"),
+    "2001:db8::4": OSError(errno.ENETUNREACH, "Network is unreachable"),
+}
+
+
+def resolve(target: Address) -> list[str]:
+    if target.host == "stuck.example":
+        threading.Event().wait(30)
+    if target.host not in NAMES:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return NAMES[target.host]
+
+
+def connect(ip: str, port: int, timeout: float) -> None:
+    if ip == "192.0.2.5":
+        time.sleep(timeout)
+        raise TimeoutError
+    if (error := RESULTS[ip]) is not None:
+        raise error
+
+
+def test_every_state_is_told_with_its_reason() -> None:
+    names = [*NAMES, "nowhere.example", "stuck.example"]
+    wanted = Parameters([], {name: Address(name, 80) for name in names}, 1, None)
+    began = time.monotonic()
+    found = reach_all(wanted, Network(resolve, connect))
+    assert time.monotonic() - began < 5, "somebody was waited for"
+    assert {name: (row.state, row.reason) for name, row in found.items()} == {
+        "up.example": ("connected", ""),
+        "closed.example": ("refused", "Connection refused"),
+        "silent.example": ("timeout", "no answer within 1 s"),
+        "far.example": ("unreachable", "No route to host"),
+        "both.example": ("refused", "Connection refused"),
+        "many.example": ("timeout", "no answer within 1 s"),
+        "nowhere.example": ("unresolved", "Name or service not known"),
+        "stuck.example": ("unresolved", "the resolver did not answer within 2 s"),
+    }
+    assert asdict(found["up.example"]) | {"state": "", "reason": ""} == {
+        "host": "up.example",
+        "port": 80,
+        "state": "",
+        "reason": "",
+    }
+
+
+def test_module(invoke: Invoke, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        addresses = {
+            "taken": f"127.0.0.1:{listener.getsockname()[1]}",
+            # Bound, but nobody listens.
+            "refused": f"http://127.0.0.1:{bound.getsockname()[1]}",
+            "nameless": "http://name..invalid:80",
+        }
+        result = invoke(host_info.main, paths=[str(tmp_path)], addresses=addresses, asked_at=1.5, check=True)
+    host = result["host"]
+    assert result["changed"] is False
+    assert host["architecture"] == architecture(platform.machine())
+    assert host["cpus"] == len(os.sched_getaffinity(0))
+    assert host["memory_mib"] > 100
+    assert [row["path"] for row in host["disks"]] == [str(tmp_path)]
+    assert {name: row["state"] for name, row in host["addresses"].items()} == {
+        "taken": "connected",
+        "refused": "refused",
+        "nameless": "unresolved",
+    }
+    assert host["clock"]["asked_at"] == 1.5
+    assert host["clock"]["began_at"] <= host["clock"]["ended_at"] == pytest.approx(time.time(), abs=60)
+
+
+def test_module_without_anything_to_look_at(invoke: Invoke) -> None:
+    host = invoke(host_info.main)["host"]
+    assert (host["disks"], host["addresses"]) == ([], {})
+    assert host["clock"]["asked_at"] == host["clock"]["began_at"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"paths": ["opt/trigger"]}, "must be absolute: opt/trigger"),
+        ({"addresses": {"a": "http://:80"}}, "names no host"),
+        ({"timeout": 0}, "at least 1 second"),
+    ],
+)
+def test_module_refuses(invoke: Invoke, arguments: dict[str, object], words: str) -> None:
+    result = invoke(host_info.main, **arguments)
+    assert result["failed"]
+    assert words in result["msg"]
