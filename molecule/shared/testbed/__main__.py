@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "test-default": ("run the scenario with one host", lambda: scenario.test("default")),
     "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
     "test-external_services": ("run the one with others' services", lambda: scenario.test("external_services")),
+    "test-upgrade": ("run the scenario that moves to the newest version", lambda: scenario.test("upgrade")),
 }
 
 

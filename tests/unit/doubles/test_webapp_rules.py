@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from doubles import rules
 from doubles.webapp import migrate
+from doubles.webapp.clickhouse import ClickHouseError
 
 TABLE = rules.load(Path(migrate.__file__).with_name("rules.yml"))
 NEWER = rules.load(Path(migrate.__file__).with_name("rules.yml"), "4.5")
@@ -245,5 +246,5 @@ def test_only_the_newer_line_minds_an_old_clickhouse(monkeypatch: pytest.MonkeyP
     migrate.migrate_clickhouse(GOOD)
     assert len(asked) > 1
     monkeypatch.setenv("DOUBLE_VERSION", "4.5.12")
-    with pytest.raises(migrate.ClickHouseError, match=r"25\.5\.2"):
+    with pytest.raises(ClickHouseError, match=r"25\.5\.2"):
         migrate.migrate_clickhouse(GOOD)

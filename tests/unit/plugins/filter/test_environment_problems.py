@@ -41,7 +41,7 @@ __webapp_passwords:
   redis: "{{ webapp_redis_password }}"
 """
 
-GOOD = {
+GOOD: dict[str, list[object]] = {
     "any": ["", "x"],
     "text": ["x"],
     "integer": ["0", "-1", 7],

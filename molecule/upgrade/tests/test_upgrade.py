@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""The version is one variable: setting it moves a deployment and keeps everything, and going back is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from testbed.cluster import Run, http
+from testbed.hello import Hello, State
+from verification import expected
+from verification.deployment import Deployment, Play, differences
+from verification.nodes import Node
+from verification.secrets import Secrets, leaks
+
+OLD, NEW = "v4.2.0", "v4.5.12"
+WEBAPP, SUPERVISOR = "trigger-webapp-webapp-1", "trigger-supervisor-supervisor-1"
+# What upstream's migrations of the new version bring the databases to.
+MIGRATIONS, GOOSE = 110, 40
+KEPT = ("User", "Organization", "Project", "RuntimeEnvironment", "PersonalAccessToken", "WorkerGroupToken")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What can be seen of a deployment."""
+
+    images: dict[str, str]
+    rows: dict[str, list[list[str]]]
+    runs: set[str]
+    token: str
+    secrets: str
+    workers: dict[str, str]
+    migrations: int
+
+
+def look(deployment: Deployment) -> Look:
+    """Look at the programs that run and at what they have stored."""
+    control = deployment.control
+    listing = control.output("docker ps --format '{{.Names}} {{.Image}}'").splitlines()
+    versions = """SELECT name, metadata ->> 'workerVersion' FROM "WorkerInstance" """
+    return Look(
+        images={name: image for name, _, image in (line.partition(" ") for line in listing)},
+        rows={table: deployment.sql(f'SELECT id, "createdAt" FROM "{table}" ORDER BY id') for table in KEPT},
+        runs={identity for (identity,) in deployment.sql("""SELECT "friendlyId" FROM "TaskRun" """)},
+        token=control.read(expected.TOKEN_FILE),
+        secrets=control.read(expected.SECRETS_FILE),
+        workers=dict(deployment.sql(versions)),
+        migrations=int(deployment.sql('SELECT count(*) FROM "_prisma_migrations"')[0][0]),
+    )
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move, from first to last."""
+
+    before: Look
+    old_run: Run
+    plays: tuple[Play, Play]
+    after: Look
+    new_run: Run
+
+
+def state(hello: Hello) -> State:
+    """What the developer has kept since the first deployment."""
+    return State(**json.loads((hello.folder / "state.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def move(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPathFactory) -> Move:
+    """Use the old version, then set the one variable, twice."""
+    folder = tmp_path_factory.mktemp("move")
+    old_run = hello.run()
+    before = look(deployment)
+    first = deployment.play(values={"trigger_version": NEW}, scratch=folder)
+    first.went_through(deployment)
+    second = deployment.play(values={"trigger_version": NEW}, scratch=folder)
+    return Move(before, old_run, (first, second), look(deployment), hello.run())
+
+
+def test_the_old_version_worked(move: Move) -> None:
+    assert {move.before.images[name].rpartition(":")[2] for name in (WEBAPP, SUPERVISOR)} == {OLD}
+    assert set(move.before.workers.values()) == {OLD.removeprefix("v")}
+    assert move.before.migrations == 1
+    assert move.old_run.status == "COMPLETED"
+
+
+def test_the_new_version_runs(move: Move, control: Node) -> None:
+    assert {move.after.images[name].rpartition(":")[2] for name in (WEBAPP, SUPERVISOR)} == {NEW}
+    assert set(move.after.workers.values()) == {NEW.removeprefix("v")}
+    assert move.after.migrations == MIGRATIONS
+    assert f"database to version: {GOOSE}" in control.output("docker logs %s 2>&1", WEBAPP)
+
+
+def test_nothing_else_was_replaced(move: Move) -> None:
+    moved = {name for name, image in move.after.images.items() if move.before.images[name] != image}
+    assert moved == {WEBAPP, SUPERVISOR}
+
+
+def test_data_is_kept(move: Move) -> None:
+    assert move.after.rows == move.before.rows
+    assert all(move.before.rows.values())
+    assert move.old_run.id in move.before.runs
+    assert move.before.runs <= move.after.runs
+
+
+def test_tokens_and_secrets_are_kept(move: Move, hello: Hello) -> None:
+    assert move.after.token == move.before.token
+    assert move.after.secrets == move.before.secrets
+    assert set(move.after.workers) == set(move.before.workers)
+    url = f"{hello.cluster.webapp}/api/v2/whoami"
+    assert http("GET", url, bearer=state(hello).token).status == 200
+
+
+def test_a_run_of_the_task_that_was_deployed_before_completes(move: Move) -> None:
+    assert move.new_run.status == "COMPLETED"
+    assert move.new_run.id not in move.after.runs
+
+
+def test_the_list_of_runs_has_those_of_before(move: Move, hello: Hello) -> None:
+    listed = http("GET", f"{hello.cluster.webapp}/api/v1/runs", bearer=hello.key()).json()["data"]
+    assert {move.old_run.id, move.new_run.id} <= {run["id"] for run in listed}
+
+
+def test_a_second_run_changes_nothing(move: Move, deployment: Deployment) -> None:
+    move.plays[1].went_through(deployment)
+    assert move.plays[1].changes == []
+
+
+def test_no_secret_was_shown(move: Move, secrets: Secrets) -> None:
+    assert [leaks(play.output, secrets) for play in move.plays] == [set(), set()]
+
+
+REFUSALS = {
+    "back": ({"trigger_version": OLD}, [NEW, OLD, "no down migrations", "backup", "trigger_downgrade_enabled"]),
+    "old-clickhouse": (
+        {"trigger_version": NEW, "webapp_clickhouse_image": "docker.io/clickhouse/clickhouse-server:25.5.2"},
+        ["webapp_clickhouse_image", "25.8", "25.5.2"],
+    ),
+    "image-of-another-version": (
+        {"trigger_version": NEW, "webapp_image": "ghcr.io/triggerdotdev/trigger.dev:v4.4.0"},
+        ["webapp_image", "v4.4.0", "trigger_version"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_does_not_fit_is_refused_and_changes_nothing(
+    move: Move, deployment: Deployment, tmp_path: Path, name: str
+) -> None:
+    assert move.new_run
+    values, words = REFUSALS[name]
+    before = deployment.state()
+    play = deployment.play(values=values, scratch=tmp_path)
+    assert play.code != 0, "the run went through"
+    assert (play.changes, len(play.errors)) == ([], 1), play.ending()
+    assert [word for word in words if word not in play.message] == [], play.ending()
+    assert differences(before, deployment.state()) == []
