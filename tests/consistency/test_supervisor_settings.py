@@ -230,14 +230,14 @@ def test_a_name_that_is_not_known_is_a_warning(outcome: Outcome) -> None:
 
 
 def test_the_document_tells_the_truth_about_each_variable(root: Path) -> None:
-    """Every row of the environment stands in docs/settings.md with the variables that decide it, and so do the others."""
+    """Every name that the supervisor reads stands in docs/settings.md, with the variables that decide it."""
     text = (root / "docs/settings.md").read_text()
     rows = yaml.safe_load((root / "roles/supervisor/vars/main/environment.yml").read_text())
     public = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text()).keys()
-    found = {}
+    found: dict[str, set[str]] = {}
     for line in re.findall(r"^\| (`[A-Z].*)$", text, re.MULTILINE):
         names, variables = line.split("|")[:2]
-        found |= dict.fromkeys(re.findall(r"`(\w+)`", names), set(re.findall(r"`([a-z_.]+)`", variables)))
+        found |= {key: set(re.findall(r"`([a-z_.]+)`", variables)) for key in re.findall(r"`(\w+)`", names)}
     for name, value in (rows["__supervisor_connections"] | rows["__supervisor_settings"]).items():
         decides = set(re.findall(r"\b(?:supervisor|trigger)_[a-z_]+", str(value))) & public
         assert name in found, name
