@@ -24,9 +24,8 @@ CONTROL = {
     "trigger-webapp-electric-1",
     "trigger-supervisor-supervisor-1",
     "trigger-supervisor-docker-socket-proxy-1",
-    "trigger-registry-trigger-registry-1",
 }
-VOLUMES = {"trigger_clickhouse_data", "trigger_clickhouse_logs", "trigger_registry_data"}
+VOLUMES = {"trigger_clickhouse_data", "trigger_clickhouse_logs"}
 SLOTS = ["electric_slot_default", "task_runs_to_clickhouse_v1"]
 POSTGRES = "postgresql://{}@services.external:{}/trigger_dev?sslmode={}"
 
@@ -41,7 +40,7 @@ def services(deployment: Deployment) -> Node:
 @pytest.fixture(scope="session")
 def hello(deployment: Deployment) -> Hello:
     """The developer's side."""
-    return Hello(Cluster(deployment.control.name))
+    return Hello(Cluster(deployment.control.name, "services.external"))
 
 
 def sql(services: Node, query: str) -> list[str]:
@@ -91,9 +90,16 @@ def test_the_bucket_is_theirs(services: Node) -> None:
     assert "selfhosted-trigger-dev-probe" not in names, "what was tried is removed again"
 
 
+def test_the_registry_is_theirs(services: Node) -> None:
+    repositories = "/var/lib/registry/docker/registry/v2/repositories/trigger"
+    found = services.output("docker exec external-registry-1 ls %s", repositories).split()
+    assert "probe" in found
+    assert len(found) >= 2, "the image of the task is beside it"
+
+
 def test_their_secrets_are_nowhere_else(control: Node, secrets: Secrets) -> None:
     given = {"postgres_password", "redis_password", "object_store_access_key", "object_store_secret_key"}
-    theirs = {name: value for name, value in secrets.items() if name in given}
+    theirs = {name: value for name, value in secrets.items() if name in given | {"registry_password"}}
     assert leaks(control.read(f"{expected.DIRECTORY}/webapp/webapp.env"), theirs) == given, "the looking finds them"
     for path in control.seen["files"]:
         if not path.endswith((".env", "secrets.json")) and control.seen["files"][path][0] == "file":
@@ -133,7 +139,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "password-in-the-address": (
         {"webapp_postgres_url": "postgresql://trigger:of-nobody@services.external/trigger_dev"},
-        ["webapp_postgres_url must not hold a password"],
+        ["webapp_postgres_url must be", "without a password"],
     ),
     "authority": (
         {"webapp_ca_file": ""},
