@@ -161,6 +161,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "everything-at-once": (
         {
             "webapp_postgres_url": POSTGRES.format("trigger", 5433, "disable"),
+            # The bucket has a name to be chosen from this version on.
+            "trigger_version": "v4.5.12",
             "webapp_object_store_bucket": "nobodys",
         },
         ["wal_level is replica", "there is no bucket nobodys at http://services.external:9000"],

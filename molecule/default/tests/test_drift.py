@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The password inside the database is another one than the stored one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from verification import expected
+from verification.deployment import POSTGRES, Deployment, differences
+from verification.nodes import Node
+from verification.secrets import Secrets, leaks
+
+pytestmark = pytest.mark.breaks
+
+# Reads the password on the host, so that it stands on no command line.
+_SET = """
+import json, subprocess, sys
+stored = json.load(open(sys.argv[1]))["postgres_password"]
+password = sys.argv[3] or stored
+query = "ALTER ROLE postgres PASSWORD '" + password.replace("'", "''") + "'"
+command = ["docker", "exec", "-i", "-u", "postgres", sys.argv[2], "psql", "-v", "ON_ERROR_STOP=1", "-d", "main"]
+done = subprocess.run(command, input=query.encode(), check=True, capture_output=True)
+print(json.dumps(done.stdout.decode()))
+"""
+
+
+@pytest.fixture
+def drifted(control: Node) -> Iterator[None]:
+    """Somebody has changed the password in the database. Connections that are open stay open."""
+    control.python(_SET, expected.SECRETS_FILE, POSTGRES, "another-one")
+    yield
+    control.python(_SET, expected.SECRETS_FILE, POSTGRES, "")
+
+
+@pytest.mark.parametrize("options", [["--check"], []], ids=["dry-run", "run"])
+def test_a_password_that_drifted_is_refused(
+    deployment: Deployment, control: Node, secrets: Secrets, drifted: None, options: list[str]
+) -> None:
+    before = deployment.state()
+    play = deployment.play(*options)
+    assert play.code != 0, "the run went through"
+    assert play.changes == []
+    assert len(play.errors) == 1, play.ending()
+    words = ("refuses the login of postgres", expected.SECRETS_FILE, control.name, "psql", "do not belong together")
+    assert [word for word in words if word not in play.message] == [], play.ending()
+    assert leaks(play.output, secrets) == set()
+    assert differences(before, deployment.state()) == []
+
+
+def test_a_lost_secrets_file_is_not_replaced(deployment: Deployment, control: Node) -> None:
+    """New secrets would not fit the data."""
+    away = "/run/secrets.away"
+    control.output("cp --preserve=all %s %s && rm %s", expected.SECRETS_FILE, away, expected.SECRETS_FILE)
+    try:
+        play = deployment.play()
+        assert play.code != 0
+        assert play.changes == []
+        assert "holds no postgres_password" in play.message, play.ending()
+        assert control.run("test -e %s", expected.SECRETS_FILE).rc != 0
+    finally:
+        control.output("cp --preserve=all %s %s && rm %s", away, expected.SECRETS_FILE, away)
+    assert json.loads(control.read(expected.SECRETS_FILE))["postgres_password"]
