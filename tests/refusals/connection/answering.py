@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Connection answering: a host that answers the questions of the checks as a good host does, and refuses to be changed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: answering
+short_description: A host that only answers
+description: Runs nothing. It knows what the modules ask that the checks use, and fails any other.
+author: The selfhosted.trigger_dev maintainers
+options:
+  answers:
+    description: What this host says otherwise than a good one. Keys of its measures, of C(docker info), or C(listeners).
+    type: dict
+    default: {}
+    vars:
+      - name: answering_otherwise
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.connection import ConnectionBase
+
+DISTRIBUTION = {"distribution": "Debian", "distribution_major_version": "13", "os_family": "Debian"}
+ENGINE = {
+    "NCPU": 8,
+    "MemTotal": 32 * 2**30,
+    "ServerVersion": "26.1.5",
+    "DockerRootDir": "/var/lib/docker",
+    "ClientInfo": {"Plugins": [{"Name": "compose", "Version": "2.26.1"}]},
+}
+HOST = {
+    "architecture": "amd64",
+    "cpus": 8,
+    "memory_mib": 32768,
+    "disks": [{"path": "/opt/trigger", "free_mib": 99999}, {"path": "/var/lib/docker", "free_mib": 99999}],
+    "addresses": {},
+    "clock": {"asked_at": 0, "began_at": 0, "ended_at": 0},
+}
+
+
+def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answer what a module asks; None: this is no question."""
+    if module == "ansible.modules.command":
+        engine = json.dumps({key: otherwise.get(key, value) for key, value in ENGINE.items()})
+        return {"rc": 0, "stdout": engine if "docker info" in asked else otherwise.get("listeners", ""), "stderr": ""}
+    if module == "ansible.modules.setup":
+        return {"ansible_facts": {f"ansible_{key}": value for key, value in DISTRIBUTION.items()}}
+    if module.endswith(".host_info"):
+        return {"host": {key: otherwise.get(key, value) for key, value in HOST.items()}}
+    return None
+
+
+class Connection(ConnectionBase):  # type: ignore[misc]
+    """Stands in for the way to a host."""
+
+    transport = "answering"
+    has_pipelining = True
+
+    def _connect(self) -> Connection:
+        self._connected = True
+        return self
+
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        # With pipelining a module comes as a program on the standard input: its name and what it is asked stand in the clear.
+        program = (in_data or b"").decode()
+        module = re.search(r"module_fqn='([\w.]+)'", program)
+        asked = re.search(r"params='(.*)'", program)
+        if not module or not asked:
+            raise AnsibleError(f"the answering host was to run {cmd}")
+        answered = answer(module[1], asked[1], self.get_option("answers"))
+        if answered is None:
+            answered = {"failed": True, "msg": f"the answering host was to be changed by {module[1]}"}
+        return 0, json.dumps({"changed": False, **answered}).encode(), b""
+
+    def put_file(self, in_path: str, out_path: str) -> None:
+        raise AnsibleError(f"the answering host was to get the file {out_path}")
+
+    def fetch_file(self, in_path: str, out_path: str) -> None:
+        raise AnsibleError(f"the answering host was to give the file {in_path}")
+
+    def close(self) -> None:
+        self._connected = False
