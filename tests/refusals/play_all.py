@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Runs one playbook with many inventories: play_all.py PLAYBOOK FOLDER...
 
-As `ansible-playbook -i FOLDER/hosts.json PLAYBOOK` for each folder, as many at once as there are processors; the output goes to
-FOLDER/output, the exit code to FOLDER/code. Ansible is loaded once and then forked, which halves the time of a short run.
+As `ansible-playbook -i FOLDER/hosts.json PLAYBOOK` for each folder, as many at once as there are processors; the output
+goes to FOLDER/output, the exit code to FOLDER/code. Ansible is loaded once and then forked, which saves a second each.
 """
 
 from __future__ import annotations

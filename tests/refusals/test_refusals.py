@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Bad input ends in one clear message, before anything changes: the table refusals.yml, tried with the plays that users run.
+"""Bad input ends in one clear message, before anything changes: the table refusals.yml, tried with the real playbook.
 
-The hosts only answer (connection/answering.py), so that nothing but the input decides, and that a change would be noticed.
+The hosts only answer (connection/answering.py): nothing but the input decides, and a change would be noticed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Bad input ends in one clear message, before anything changes; what breaks the deployment is mended afterwards."""
+"""Bad input ends in one clear message, before anything changes; what breaks the deployment is mended afterwards.
+
+What a real host is needed for, and a deployed one. Everything that the input alone decides: tests/refusals.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from testbed.hello import Hello
 from verification import expected
-from verification.deployment import ROOT, Deployment, Play, differences
+from verification.deployment import Deployment, Play, differences
 from verification.nodes import Node
 from verification.secrets import Secrets, leaks
 
@@ -30,68 +32,34 @@ class Refusal:
 
     words: list[str]
     values: dict[str, Any] = field(default_factory=dict)
-    # Names of the hosts of an inventory of its own (all of them are the one node); None: the scenario's.
-    control: list[str] | None = None
-    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 NODE = "solo.default"
-SECOND = "second.default"
-ELSEWHERE = {
-    "trigger_api_origin": "http://control.example.com:8030",
-    "trigger_registry_host": "control.example.com:5000",
-    "trigger_object_store_origin": "http://control.example.com:9000",
-}
 TAKEN = ["Already in use", NODE, str(FOREIGN_PORT)]
 REFUSALS = {
-    "two-control-hosts": Refusal(
-        ["trigger_control", "exactly one host", "it holds 2", SECOND], control=[NODE, SECOND], workers={NODE: {}}
-    ),
-    # The scenario's own values name the control host.
-    "no-control-host": Refusal(
-        ["trigger_control", "exactly one host", "it holds 0"], ELSEWHERE, control=[], workers={NODE: {}}
-    ),
-    "no-worker": Refusal(["trigger_workers", "no host", "at least one"], control=[NODE]),
-    "two-workers-of-one-name": Refusal(
-        ["share an instance name", NODE, SECOND, "supervisor_instance_name"],
-        control=[NODE],
-        workers={NODE: {}, SECOND: {"supervisor_instance_name": NODE}},
-    ),
-    "api-on-localhost": Refusal(
-        ["trigger_api_origin", "localhost", "fully qualified name"], {"trigger_api_origin": "http://localhost:8030"}
-    ),
-    "api-at-a-bare-name": Refusal(
-        ["trigger_api_origin", "webapp", "fully qualified name"], {"trigger_api_origin": "http://webapp:3000"}
-    ),
-    "object-store-on-the-loopback": Refusal(
-        ["trigger_object_store_origin", "127.0.0.1"], {"trigger_object_store_origin": "http://127.0.0.1:9000"}
-    ),
-    "origin-without-scheme": Refusal(["trigger_origin", "scheme://host"], {"trigger_origin": "localhost:8030"}),
-    "floating-version": Refusal(["trigger_version", "latest", "v4.2.0"], {"trigger_version": "latest"}),
-    "registry-with-scheme": Refusal(
-        ["trigger_registry_host", "without a scheme"], {"trigger_registry_host": "http://host.example.com:5000"}
-    ),
     "key-too-long": Refusal(["encryption_key", "exactly 32", "64"], {"trigger_secrets": {"encryption_key": "0" * 64}}),
-    "unknown-secret": Refusal(
-        ["trigger_secrets", "postgres_pasword"], {"trigger_secrets": {"postgres_pasword": "0123456789"}}
-    ),
-    "instance-name-with-blank": Refusal(
-        ["supervisor_instance_name", "two words"], {"supervisor_instance_name": "two words"}
-    ),
-    "tasks-that-stay": Refusal(
-        ["DOCKER_AUTOREMOVE_EXITED_CONTAINERS"],
-        {"supervisor_extra_env": {"DOCKER_AUTOREMOVE_EXITED_CONTAINERS": "0"}},
-    ),
-    "extra-environment-of-nobody": Refusal(
-        ["webapp_extra_env", "redis", "trigger-redis"], {"webapp_extra_env": {"redis": {"A": "b"}}}
-    ),
-    "unknown-log-level": Refusal(["webapp_log_level", "loud"], {"webapp_log_level": "loud"}),
     "port-of-the-webapp-taken": Refusal([*TAKEN, "webapp_port"], {"webapp_port": FOREIGN_PORT}),
     "port-of-the-object-store-taken": Refusal(
         [*TAKEN, "trigger_object_store_port"], {"trigger_object_store_port": FOREIGN_PORT}
     ),
     "port-of-the-registry-taken": Refusal([*TAKEN, "trigger_registry_port"], {"trigger_registry_port": FOREIGN_PORT}),
     "port-of-another-project-of-ours": Refusal(["5000", "webapp_port"], {"webapp_port": 5000}),
+    # Nobody may have a name under this one (RFC 2606).
+    "address-that-the-worker-cannot-resolve": Refusal(
+        [NODE, "nobody.invalid has no address there", "trigger_api_origin"],
+        {"trigger_api_origin": "http://nobody.invalid:8030"},
+    ),
+    "host-that-is-too-small": Refusal(
+        [NODE, "control host and worker host in one", "processors", "memory", "free on the disk of /opt/trigger"],
+        {
+            "trigger_requirements": "enforce",
+            # More than any machine has, so that the row holds wherever it is tried.
+            "__trigger_host_needs": {
+                "both": {"what": "control host and worker host in one", "cpus": 10**6, "memory_mib": 10**9}
+                | {"directory_mib": 10**12, "docker_mib": 10**12}
+            },
+        },
+    ),
 }
 
 
@@ -129,18 +97,6 @@ def foreign_program(node: Node) -> Iterator[None]:
         node.output("kill %s", process)
 
 
-def inventory(folder: Path, refusal: Refusal) -> str:
-    """Write an inventory whose hosts are all names for the one node."""
-    address = {"ansible_connection": "community.docker.docker", "ansible_host": NODE}
-    hosts = {
-        expected.CONTROL_GROUP: {"hosts": {name: dict(address) for name in refusal.control or []}},
-        expected.WORKERS_GROUP: {"hosts": {name: address | more for name, more in refusal.workers.items()}},
-    }
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
-    (folder / "group_vars").symlink_to(ROOT / "molecule/shared/inventory/group_vars")
-    return str(folder / "hosts.yml")
-
-
 @pytest.fixture(scope="module")
 def refusals(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Play], list[str]]:
     """All runs that must be refused, several at once because none may change anything; and what has changed."""
@@ -148,9 +104,7 @@ def refusals(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -
     folders = {name: tmp_path_factory.mktemp(name) for name in REFUSALS}
 
     def play(name: str) -> Play:
-        refusal, folder = REFUSALS[name], folders[name]
-        own = "" if refusal.control is None else inventory(folder, refusal)
-        return deployment.play(values=refusal.values, inventory=own, scratch=folder)
+        return deployment.play(values=REFUSALS[name].values, scratch=folders[name])
 
     before = deployment.state()
     with foreign_program(deployment.control), ThreadPoolExecutor(4) as pool:
@@ -183,42 +137,11 @@ def docker_replaced(control: Node, script: str) -> Iterator[None]:
         control.output("rm %s", path)
 
 
-# Answers as the real one does, but with other versions.
-OLD = """
-import json, subprocess, sys
-asked = subprocess.run(["/usr/bin/docker", *sys.argv[1:]], stdout=subprocess.PIPE, text=True)
-answer = json.loads(asked.stdout)
-answer["ServerVersion"] = "ENGINE" or answer["ServerVersion"]
-for plugin in answer["ClientInfo"]["Plugins"]:
-    plugin["Version"] = "COMPOSE" or plugin["Version"]
-print(json.dumps(answer))
-"""
-
-
-def old(engine: str = "", compose: str = "") -> str:
-    """Give a `docker` whose `info` names these versions."""
-    script = OLD.replace("ENGINE", engine).replace("COMPOSE", compose)
-    return f"""test "$1" = info || exec /usr/bin/docker "$@"\nexec python3 -c '{script}' "$@" """
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        (
-            'DOCKER_HOST=unix:///run/nobody.sock exec /usr/bin/docker "$@"',
-            ["does not answer", "systemctl start docker"],
-        ),
-        (old(engine="19.03.15"), ["19.03.15", "at least 20.10.0"]),
-        (old(compose="2.17.2"), ["2.17.2", "at least 2.20.0"]),
-    ],
-    ids=["silent", "engine-too-old", "compose-too-old"],
-)
-def test_an_engine_that_cannot_be_used(
-    deployment: Deployment, control: Node, secrets: Secrets, script: str, words: list[str]
-) -> None:
-    with unchanged(deployment), docker_replaced(control, script):
+def test_an_engine_that_does_not_answer(deployment: Deployment, control: Node, secrets: Secrets) -> None:
+    silent = 'DOCKER_HOST=unix:///run/nobody.sock exec /usr/bin/docker "$@"'
+    with unchanged(deployment), docker_replaced(control, silent):
         play = deployment.play()
-    refused(play, secrets, control.name, *words)
+    refused(play, secrets, control.name, "does not answer", "systemctl start docker")
 
 
 @pytest.fixture

@@ -1,21 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Connection answering: a host that answers the questions of the checks as a good host does, and refuses to be changed."""
+"""Connection answering: a host that answers the questions of the checks as a good one does, and refuses any change."""
 
 from __future__ import annotations
-
-DOCUMENTATION = """
-name: answering
-short_description: A host that only answers
-description: Runs nothing. It knows what the modules ask that the checks use, and fails any other.
-author: The selfhosted.trigger_dev maintainers
-options:
-  answers:
-    description: What this host says otherwise than a good one. Keys of its measures, of C(docker info), or C(listeners).
-    type: dict
-    default: {}
-    vars:
-      - name: answering_otherwise
-"""
 
 import json
 import re
@@ -24,6 +10,20 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
+
+DOCUMENTATION = """
+name: answering
+short_description: A host that only answers
+description: Runs nothing. It knows what the modules ask that the checks use, and fails any other.
+author: The selfhosted.trigger_dev maintainers
+options:
+  answers:
+    description: What it says otherwise than a good host, by keys of its measures, of C(docker info), or C(listeners).
+    type: dict
+    default: {}
+    vars:
+      - name: answering_otherwise
+"""
 
 DISTRIBUTION = {"distribution": "Debian", "distribution_major_version": "13", "os_family": "Debian"}
 ENGINE = {
@@ -66,7 +66,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]
         return self
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
-        # With pipelining a module comes as a program on the standard input: its name and what it is asked stand in the clear.
+        # With pipelining a module comes as a program on standard input, with its name and arguments in the clear.
         program = (in_data or b"").decode()
         module = re.search(r"module_fqn='([\w.]+)'", program)
         asked = re.search(r"params='(.*)'", program)
