@@ -172,7 +172,7 @@ def test_a_webapp_that_mails(server: Server, ask: Invoke) -> None:
         result = ask()
     assert result["failed"]
     assert f"mailed to {MAIL}" in result["msg"]
-    assert "(smtp)" in result["msg"]
+    assert "(smtp; webapp_email_transport)" in result["msg"]
 
 
 def test_a_webapp_without_redis_prints_late(server: Server, ask: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
