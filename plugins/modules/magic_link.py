@@ -189,8 +189,8 @@ def obtain(
     took = clock() - began
     if mailer := transport(wanted, runner):
         raise WebappError(
-            f"the link was not printed but mailed to {wanted.email}, because the webapp has a mail transport ({mailer}; "
-            "webapp_email_transport). If no mail comes, look for errors with: "
+            f"the link was not printed but mailed to {wanted.email}, because the webapp has a mail transport "
+            f"({mailer}; webapp_email_transport). If no mail comes, look for errors with: "
             f"docker logs --since 5m {wanted.container}"
         )
     deadline = clock() + wanted.timeout
