@@ -12,10 +12,10 @@ export IMAGES ?= doubles
 TESTBED := python -m testbed
 SCENARIOS := default cluster external_services upgrade
 # Parts of `make test`, in this order.
-PARTS := lint unit $(SCENARIOS:%=molecule-%)
+PARTS := lint unit refusals $(SCENARIOS:%=molecule-%)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test lint unit molecule $(SCENARIOS:%=molecule-%) build clean
+.PHONY: help lab lab-table lab-down images test lint unit refusals molecule $(SCENARIOS:%=molecule-%) build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,7 +51,10 @@ lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
 
 unit: $(READY) ## Unit and consistency tests
-	pytest --quiet tests
+	pytest --quiet tests --ignore tests/refusals
+
+refusals: $(READY) ## Every bad input of the table, one run of the playbook each
+	pytest --quiet tests/refusals
 
 molecule: $(SCENARIOS:%=molecule-%) ## All scenarios
 

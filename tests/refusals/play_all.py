@@ -7,11 +7,31 @@ goes to FOLDER/output, the exit code to FOLDER/code. Ansible is loaded once and 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 from ansible.cli.playbook import PlaybookCLI
+from ansible.plugins import loader
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+ACTIONS = ("assert", "command", "debug", "fail", "include_role", "include_tasks", "normal", "validate_argument_spec")
+
+
+def load() -> None:
+    """Load what every task would load again in a process of its own (measured: a third of the time)."""
+    loader.init_plugin_loader()
+    for kind in (loader.filter_loader, loader.test_loader):
+        list(kind.all())
+    for name in ACTIONS:
+        loader.action_loader.get(f"ansible.builtin.{name}", class_only=True)
+    for path in PLUGINS.glob("filter/*.py"):
+        loader.filter_loader.get(f"selfhosted.trigger_dev.{path.stem}")
+    for path in PLUGINS.glob("lookup/*.py"):
+        loader.lookup_loader.get(f"selfhosted.trigger_dev.{path.stem}", class_only=True)
+    # These processes do not live long enough to need it.
+    gc.disable()
 
 
 def play(playbook: str, folder: Path) -> int:
@@ -31,6 +51,7 @@ def play(playbook: str, folder: Path) -> int:
 
 def main(playbook: str, folders: list[Path]) -> None:
     """Keep one fork for each processor busy."""
+    load()
     running: dict[int, Path] = {}
     waiting = list(folders)
     while waiting or running:
