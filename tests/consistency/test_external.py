@@ -94,7 +94,7 @@ def test_every_requirement(root: Path, tmp_path: Path) -> None:
                 "loop": [case(*row) for row in CASES],
                 "loop_control": {"label": "{{ item.name }}"},
                 "vars": {
-                    "__webapp_external_postgres": {"results": [{"postgres_server": "{{ item.found.postgres }}"}]},
+                    "__webapp_external_postgres": {"postgres_server": "{{ item.found.postgres }}"},
                     "__webapp_external_redis": {"redis_server": "{{ item.found.redis }}"},
                     "__webapp_external_clickhouse": {"clickhouse_server": "{{ item.found.clickhouse }}"},
                     "__webapp_external_object_store": {"object_store": "{{ item.found.object_store }}"},
