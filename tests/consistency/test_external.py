@@ -112,7 +112,7 @@ def test_every_requirement(root: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "play.json").write_text(json.dumps([play]))
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("ansible-playbook"),
         "-i",
         "localhost,",
