@@ -18,7 +18,7 @@ description: Runs nothing. It knows what the modules ask that the checks use, an
 author: The selfhosted.trigger_dev maintainers
 options:
   answers:
-    description: What it says otherwise than a good host, by keys of its measures, of C(docker info), or C(listeners).
+    description: What it says otherwise than a good host, by keys of its measures and C(docker info), listeners, installed.
     type: dict
     default: {}
     vars:
@@ -46,12 +46,19 @@ HOST = {
 def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
     """Answer what a module asks; None: this is no question."""
     if module == "ansible.modules.command":
-        engine = json.dumps({key: otherwise.get(key, value) for key, value in ENGINE.items()})
-        return {"rc": 0, "stdout": engine if "docker info" in asked else otherwise.get("listeners", ""), "stderr": ""}
+        answers = {
+            "docker info": json.dumps({key: otherwise.get(key, value) for key, value in ENGINE.items()}),
+            ".Config.Image": otherwise.get("installed", ""),
+            "ss -Hltn": otherwise.get("listeners", ""),
+        }
+        return {"rc": 0, "stdout": next(text for words, text in answers.items() if words in asked), "stderr": ""}
     if module == "ansible.modules.setup":
         return {"ansible_facts": {f"ansible_{key}": value for key, value in DISTRIBUTION.items()}}
     if module.endswith(".host_info"):
         return {"host": {key: otherwise.get(key, value) for key, value in HOST.items()}}
+    if module.endswith("_info"):
+        # Nothing of what they look for is there yet.
+        return {module.rpartition(".")[2].removesuffix("_info"): None}
     return None
 
 
