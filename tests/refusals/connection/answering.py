@@ -18,7 +18,7 @@ description: Runs nothing. It knows what the modules ask that the checks use, an
 author: The selfhosted.trigger_dev maintainers
 options:
   answers:
-    description: What it says otherwise than a good host, by keys of its measures and C(docker info), listeners, installed.
+    description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed.
     type: dict
     default: {}
     vars:
