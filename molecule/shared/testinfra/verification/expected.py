@@ -88,6 +88,7 @@ FILES = {
         "webapp/shared/worker_token": ("file", 0o600, 1000, 1000),
         "registry": ROOT_FOLDER,
         "registry/compose.yml": ROOT_FILE,
+        "registry/trigger-registry.env": ROOT_FILE,
         "registry/auth": ROOT_FOLDER,
         "registry/auth/htpasswd": ("file", 0o400, 0, 0),
     },
