@@ -6,7 +6,13 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Any
 
+# Goes with the doc fragment `service`.
+ARGUMENT_SPEC: dict[str, Any] = {
+    "ca_certificates": {"type": "str", "default": ""},
+    "advice": {"type": "str", "default": ""},
+}
 TIMEOUT_SECONDS = 10.0
 
 

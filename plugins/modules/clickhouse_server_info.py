@@ -73,7 +73,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError, told
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    ARGUMENT_SPEC,
+    ServiceError,
+    told,
+)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Origin, origin, request
 
 # The migrations make the database `trigger_dev`, whatever the URL says, and keep their own table in `default`.
@@ -145,10 +149,9 @@ def look(ask: Callable[[str], str]) -> Found:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **ARGUMENT_SPEC,
             "url": {"type": "str", "required": True},
             "password": {"type": "str", "default": "", "no_log": True},
-            "ca_certificates": {"type": "str", "default": ""},
-            "advice": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

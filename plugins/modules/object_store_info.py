@@ -93,7 +93,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _sigv4
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError, told
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    ARGUMENT_SPEC,
+    ServiceError,
+    told,
+)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Answer, Origin, origin, request
 
 PROBE = "selfhosted-trigger-dev-probe"
@@ -176,13 +180,12 @@ def look(ask: Ask, write: bool) -> Found:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **ARGUMENT_SPEC,
             "url": {"type": "str", "required": True},
             "bucket": {"type": "str", "default": "packets"},
             "region": {"type": "str", "default": ""},
             "access_key": {"type": "str", "required": True, "no_log": True},
             "secret_key": {"type": "str", "required": True, "no_log": True},
-            "ca_certificates": {"type": "str", "default": ""},
-            "advice": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

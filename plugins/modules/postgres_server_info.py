@@ -130,7 +130,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError, told
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    ARGUMENT_SPEC,
+    ServiceError,
+    told,
+)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._postgres import Row, Server, ask, number, parse
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import read as read_secrets
@@ -238,12 +242,11 @@ def look(wanted: Parameters, runner: Run) -> Found | None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **ARGUMENT_SPEC,
             "url": {"type": "str", "required": True},
             "password": {"type": "str", "no_log": True},
             "secrets_file": {"type": "path", "no_log": False},
             "container": {"type": "str"},
-            "ca_certificates": {"type": "str", "default": ""},
-            "advice": {"type": "str", "default": ""},
         },
         mutually_exclusive=[("password", "secrets_file")],
         supports_check_mode=True,

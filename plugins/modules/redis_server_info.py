@@ -92,6 +92,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    ARGUMENT_SPEC,
     Endpoint,
     Reader,
     ServiceError,
@@ -181,13 +182,12 @@ def look(wanted: Parameters) -> Found:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **ARGUMENT_SPEC,
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "default": 6379},
             "username": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "tls": {"type": "bool", "default": True},
-            "ca_certificates": {"type": "str", "default": ""},
-            "advice": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
