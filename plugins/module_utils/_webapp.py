@@ -8,7 +8,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from typing import Any
@@ -170,6 +170,11 @@ def require_token(token: str, check_mode: bool) -> str:
     if not token and not check_mode:
         raise WebappError("token is empty; the module access_token gives one")
     return token
+
+
+def oldest(rows: Iterable[Mapping[str, Any]], matches: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any] | None:
+    """Give the row of the API that was made first among those that match: names are not unique there."""
+    return min(filter(matches, rows), key=lambda row: str(row.get("createdAt")), default=None)
 
 
 def refusal(page: Answer) -> str | None:

@@ -91,6 +91,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._webapp imp
     WebappError,
     address,
     log_in,
+    oldest,
     require_token,
 )
 
@@ -130,8 +131,8 @@ def parameters(params: Mapping[str, Any], check_mode: bool) -> Parameters:
 def find(wanted: Parameters, matches: Callable[[Mapping[str, Any]], bool]) -> Organization | None:
     """Give the oldest organisation of the user that matches."""
     rows = wanted.webapp.json("GET", "/api/v1/orgs", token=wanted.token) if wanted.token else []
-    found = sorted(filter(matches, rows), key=lambda row: str(row.get("createdAt")))
-    return Organization(found[0]["title"], found[0]["id"], found[0]["slug"]) if found else None
+    row = oldest(rows, matches)
+    return Organization(row["title"], row["id"], row["slug"]) if row else None
 
 
 def make(wanted: Parameters, runner: Run, now: float) -> Organization:

@@ -102,6 +102,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._webapp imp
     ARGUMENT_SPEC,
     Webapp,
     WebappError,
+    oldest,
     require_token,
 )
 
@@ -141,9 +142,8 @@ def find(wanted: Parameters) -> Project | None:
     if not wanted.token or not wanted.organization:
         return None
     rows = wanted.webapp.json("GET", "/api/v1/projects", token=wanted.token)
-    ours = [row for row in rows if row["organization"]["id"] == wanted.organization and row["name"] == wanted.name]
-    ours.sort(key=lambda row: str(row.get("createdAt")))
-    return project(ours[0]) if ours else None
+    row = oldest(rows, lambda row: row["organization"]["id"] == wanted.organization and row["name"] == wanted.name)
+    return project(row) if row else None
 
 
 def make(wanted: Parameters) -> Project:
