@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-
 # Every character that a URL, an env file, YAML or Compose could trip over; the name makes a leak readable.
 NASTY = """{name} p@/ss?#w%o$r{{d}}"'\\ :é"""
 SECRET_NAMES = (
@@ -172,13 +172,38 @@ def _playbook(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def run_plays(
+    folder: Path, plays: list[dict[str, Any]], *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run plays with the collection of this checkout, from a folder of their own; any exit code is an answer."""
+    (folder / "play.json").write_text(json.dumps(plays))
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), *options, "play.json"],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            **environment,
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session", name="run_plays")
+def run_plays_fixture() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give the function to the tests, which cannot import it."""
+    return run_plays
+
+
 def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Render every project with settings on top of the defaults, for the host of ENGINE.
 
     Project -> text (of the Compose file), compose (the text, read), environments (service -> variables).
     """
     (folder / "secrets.json").write_text(json.dumps(SECRETS))
-    (folder / "play.json").write_text(json.dumps(_playbook(folder)))
     (folder / "hosts.yml").write_text(
         yaml.safe_dump(
             {group: {"hosts": {"control.example.com": {}}} for group in ("trigger_control", "trigger_workers")}
@@ -201,21 +226,7 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
     }
     (folder / "extra.json").write_text(json.dumps(extra | settings))
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            "-i",
-            folder / "hosts.yml",
-            "-e",
-            f"@{folder / 'extra.json'}",
-            folder / "play.json",
-        ],
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_LOCALHOST_WARNING": "false"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_plays(folder, _playbook(folder), "-i", "hosts.yml", "-e", "@extra.json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     rendered = {name: json.loads((folder / f"{name}.json").read_text()) for name in PROJECTS}
     return {name: row | {"compose": yaml.safe_load(row["text"])} for name, row in rendered.items()}

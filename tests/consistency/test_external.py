@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -72,7 +70,7 @@ def case(service: str, values: dict[str, Any], words: list[str]) -> dict[str, An
     return {"name": f"{service} {values}", "found": found, "words": words}
 
 
-def test_every_requirement(root: Path, tmp_path: Path) -> None:
+def test_every_requirement(root: Path, tmp_path: Path, run_plays: Callable[..., Any]) -> None:
     sources = [root / "roles" / role / "defaults/main.yml" for role in ("trigger", "webapp")]
     for role in ("trigger", "webapp"):
         sources += sorted((root / "roles" / role / "vars/main").rglob("*.yml"))
@@ -110,23 +108,8 @@ def test_every_requirement(root: Path, tmp_path: Path) -> None:
         "webapp_clickhouse_url": "https://trigger@clickhouse.example.com",
         "webapp_minio_enabled": False,
     }
-    (tmp_path / "play.json").write_text(json.dumps([play]))
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    command: list[str | Path] = [
-        Path(sys.executable).with_name("ansible-playbook"),
-        "-i",
-        "localhost,",
-        "-e",
-        f"@{tmp_path}/settings.json",
-    ]
-    done = subprocess.run(
-        [*command, tmp_path / "play.json"],
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(root / "collections")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_plays(tmp_path, [play], "-i", "localhost,", "-e", "@settings.json")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +141,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> Outcome:
     """Run the role's checks once. They only compare, so that no host is connected to."""
     folder = tmp_path_factory.mktemp("checks")
     hosts = {f"taken-{name}": dict(values) for name, values in TAKEN.items()}
@@ -165,21 +163,15 @@ def outcome(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     }
     (folder / "hosts.json").write_text(json.dumps(inventory))
     play = {"name": "Check", "hosts": "trigger_workers", "gather_facts": False, "tasks": [role]}
-    (folder / "play.json").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json", folder / "play.json"],
-        env=os.environ
-        | {
-            "ANSIBLE_COLLECTIONS_PATH": str(root / "collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_FORKS": "4",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
-        },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_plays(
+        folder,
+        [play],
+        "-i",
+        "hosts.json",
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_FORKS="4",
+        ANSIBLE_CALLBACK_RESULT_FORMAT="json",
+        ANSIBLE_INVENTORY_ENABLED="ansible.builtin.yaml",
     )
     output = done.stdout + done.stderr
     messages: dict[str, list[str]] = {}

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> dict[str, Any]:
     """Line and verdict that the role's variables give for each version."""
     folder = tmp_path_factory.mktemp("versions")
     files = sorted((root / "roles/trigger/vars/main").rglob("*.yml"))
@@ -85,15 +84,7 @@ def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
             }
         ],
     }
-    (folder / "play.json").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", folder / "play.json"],
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(root / "collections")},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_plays(folder, [play], "-i", "localhost,", "-c", "local")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return {version: json.loads((folder / f"{version}.json").read_text()) for version in VERSIONS}
 
