@@ -63,7 +63,7 @@ if asked['user']:
 request = urllib.request.Request(asked['url'], method=asked['method'], headers=headers)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
-    with opener.open(request, timeout=15) as answer:
+    with opener.open(request, timeout=60) as answer:
         print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
 except urllib.error.HTTPError as error:
     print(json.dumps([error.code, error.read().decode(errors='replace')]))
@@ -169,8 +169,8 @@ class Node:
         return self.output("docker logs %s 2>&1", container)
 
 
-def eventually(question: Callable[[], Any], seconds: float = 30) -> Any:
-    """Ask until the answer is true, and give the last answer."""
+def eventually(question: Callable[[], Any], seconds: float = 90) -> Any:
+    """Ask until the answer is true, and give the last answer; there is time for hosts that share processors."""
     deadline = time.monotonic() + seconds
     while not (answer := question()) and time.monotonic() < deadline:
         time.sleep(0.5)
