@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
 export IMAGES ?= doubles
 TESTBED := python -m testbed
-SCENARIOS := default cluster external_services upgrade
+SCENARIOS := default cluster external_services upgrade tls
 # Parts of `make test`, in this order.
 PARTS := lint unit refusals $(SCENARIOS:%=molecule-%)
 

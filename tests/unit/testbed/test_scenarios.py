@@ -39,7 +39,11 @@ def test_objects_carry_the_label_and_the_network_of_their_scenario(name: str) ->
         assert node["name"].endswith("." + name.partition("_")[0])
         assert node["labels"] == {LABEL: name}
         assert node["docker_networks"] == [{"name": f"trigger-{name}", "labels": {LABEL: name}}]
-        assert node["networks"] == [{"name": f"trigger-{name}"}]
+        ((network),) = node["networks"]
+        # More names are those of services, never one of a host.
+        assert set(network) <= {"name", "aliases"}
+        assert network["name"] == f"trigger-{name}"
+        assert not set(network.get("aliases", [])) & {node["name"] for node in platforms(name)}
         assert node["image"] in {f"{images.NODE}:{kind}" for kind in images.NODES}
 
 

@@ -96,6 +96,14 @@ def issuer(url: str) -> str | None:
     return str(dict(pair for pairs in shown["issuer"] for pair in pairs)["commonName"])
 
 
+def asked(url: str) -> str | None:
+    """The issuer, or why there is none."""
+    try:
+        return issuer(url)
+    except Unreachable as failure:
+        return str(failure)
+
+
 def span(run: str, started: int) -> dict[str, Any]:
     return {
         "resourceSpans": [{
@@ -170,6 +178,7 @@ def main() -> None:
         "api": code,
         "origin": api.base,
         "issuer": issuer(api.base),
+        "issuers": {url: asked(url) for url in payload.get("issuers", [])},
         "supervisor": health,
         "otel": telemetry(run, started),
         "reach": {target: reach(target) for target in payload.get("reach", [])},
