@@ -8,4 +8,4 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "shared" / "testinfra")]
 
-pytest_plugins = ["verification.plugin"]
+pytest_plugins = ["verification.plugin", "machines"]
