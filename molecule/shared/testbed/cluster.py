@@ -117,6 +117,12 @@ def http(
         raise TestbedError(f"{method} {urllib.parse.urlsplit(url)._replace(query='').geturl()}: {error}") from error
 
 
+def address(container: str) -> str:
+    """Give the address of a node in the network that all nodes of its scenario are in; others are named after it."""
+    found = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container))
+    return str(found[min(found)]["IPAddress"])
+
+
 @dataclass(frozen=True)
 class Instance:
     """A supervisor as the webapp's database knows it."""

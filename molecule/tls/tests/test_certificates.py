@@ -46,7 +46,7 @@ def test_the_authority_lives_ten_years(control: Node) -> None:
 
 
 def test_its_key_is_for_the_gateway_alone(deployment: Deployment, control: Node) -> None:
-    assert control.output("stat -c '%%a %%u' %s", ROOT_KEY) == "600 1000"
+    assert control.output("stat -c '%%a %%u' %s", ROOT_KEY) == "600 65532"
     for node in deployment.nodes:
         keys = node.output("grep -rlsF 'PRIVATE KEY' /opt/trigger /etc/docker || true").split()
         assert [key for key in keys if node != control or not key.startswith("/opt/trigger/gateway/")] == []
@@ -117,10 +117,10 @@ def trusted(trusting: Developer) -> Run:
     return trusting.run({"issuers": [f"https://{name}" for name in NAMES]})
 
 
-def test_a_task_that_does_not_know_the_authority_uses_the_private_address(plain: Run) -> None:
+def test_a_task_that_does_not_know_the_authority_uses_the_private_address(plain: Run, deployment: Deployment) -> None:
     assert plain.status == "COMPLETED"
     assert {name: plain.output[name] for name in ("origin", "issuer", "api", "supervisor", "otel")} == {
-        "origin": "http://control.tls:8080",
+        "origin": f"http://{deployment.private_address}:8080",
         "issuer": None,
         "api": 200,
         "supervisor": 200,

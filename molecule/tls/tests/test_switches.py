@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from machines import now
 from test_renewal import worker_headers
-from testbed.cluster import Run
+from testbed.cluster import Run, address
 from testbed.common import TestbedError
 from testbed.developer import Developer
 from verification import expected
@@ -175,13 +175,10 @@ def test_everything_is_https_when_the_images_carry_the_authority(files: Files) -
     assert len(files.run.output["pad"]) == 200_000, "through the object store, by a presigned https address"
 
 
-def test_nothing_is_open_for_plain_http_then(files: Files, machine: Node) -> None:
+def test_nothing_is_open_for_plain_http_then(files: Files, deployment: Deployment) -> None:
     assert files.second.code == 0
-    assert machine.connects(["control.tls:8080", "control.tls:9080", "control.tls:443"]) == {
-        "control.tls:8080": False,
-        "control.tls:9080": False,
-        "control.tls:443": True,
-    }
+    places = [f"{deployment.private_address}:{port}" for port in (8080, 9080, 443)]
+    assert list(deployment.workers[0].connects(places).values()) == [False, False, True]
 
 
 def test_a_renewed_certificate_is_taken_without_a_break(files: Files) -> None:
@@ -235,13 +232,12 @@ def acme(
         " context=ssl.create_default_context(cafile='/srv/pebble/cert.pem')).read().decode())"
     )
     (folder / "root.pem").write_text(machine.output("python3 -c %s", fetch) + "\n")
-    address = machine.output("hostname -I").split()[0]
     values = {
         "gateway_tls": "acme",
         "gateway_acme_directory_url": "https://developer.tls:14000/dir",
         "gateway_acme_ca_file": str(server),
         "gateway_ca_file": str(folder / "root.pem"),
-        "gateway_otel_clients": [f"{address}/32"],
+        "gateway_otel_clients": [f"{address(machine.name)}/32"],
         "gateway_metrics_enabled": True,
     }
     play = deployment.play("--diff", values=values, scratch=folder)
@@ -251,10 +247,9 @@ def acme(
     shown = {name: certificate(machine, name) for name in names}
     chains = {f"{node.name} {name}": chain(node, name).rc == 0 for node in deployment.nodes for name in names}
     kind = {"Content-Type": "application/json"}
-    otel = {
-        node.name: send(node, "trigger.tls", "/otel/v1/traces", "POST", headers=kind, body="{}").status
-        for node in deployment.nodes
-    }
+    otel: dict[str, int] = {}
+    for node in deployment.nodes:
+        otel[node.name] = send(node, "trigger.tls", "/otel/v1/traces", "POST", headers=kind, body="{}").status
     metrics = send(machine, "trigger.tls", "/metrics").status
     control.output("rm -r %s/gateway/data/caddy/certificates", expected.DIRECTORY)
     control.output("docker restart %s", GATEWAY)
@@ -324,6 +319,6 @@ def test_the_authority_was_made_once(back: Back) -> None:
     assert back.root[0].strip() == back.root[1].strip()
 
 
-def test_runs_go_through_again(back: Back) -> None:
+def test_runs_go_through_again(back: Back, deployment: Deployment) -> None:
     assert back.run.status == "COMPLETED"
-    assert back.run.output["origin"] == "http://control.tls:8080"
+    assert back.run.output["origin"] == f"http://{deployment.private_address}:8080"

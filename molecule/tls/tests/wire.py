@@ -15,7 +15,7 @@ from verification.nodes import Node
 GATEWAY = "trigger-gateway-gateway-1"
 WEBAPP = "trigger-webapp-webapp-1"
 
-# Sends requests as they are given: name of the connection (Host may be another), port, TLS, method, path, headers, body.
+# Sends requests as they are given: where to (Host may be another), port, TLS, method, path, headers, body.
 SEND = """
 import http.client, json, socket, ssl, sys
 asked = json.load(sys.stdin)
@@ -38,9 +38,9 @@ for place, port, secure, method, path, headers, body in asked['requests']:
 print(json.dumps(answers))
 """
 
-# Keeps open what a deployment keeps open: a WebSocket, one long poll after the other, and a request whose body takes its
-# time. The first line of its input says what to ask, the second one ends it; it says when all are open, and at the end
-# how they have fared.
+# Keeps open what a deployment keeps open: a WebSocket, one long poll after the other, and a request whose body takes
+# its time. The first line of its input says what to ask, the second one ends it; it says when all are open, and at the
+# end how they have fared.
 HOLD = r"""
 import base64, json, os, socket, ssl, sys, threading, time
 asked = json.loads(sys.stdin.readline())

@@ -124,6 +124,8 @@ class Deployment:
     inventory: str
     # The one public address.
     origin: str
+    # Where workers and their tasks call over plain http, if not there.
+    private_address: str = ""
 
     @property
     def gateway(self) -> bool:

@@ -28,6 +28,8 @@ class Container:
     # Where it listens for others; None: nothing connects to it.
     port: int | None = None
     holds_socket: bool = False
+    # Ports of the host's private address, the same inside.
+    private: frozenset[int] = frozenset()
     # What it may get beyond none: the kernel's number of each.
     capabilities: dict[str, int] = field(default_factory=dict)
 
@@ -66,9 +68,10 @@ CONTAINERS[GATEWAY] = (
     Container(
         "trigger-gateway",
         "gateway",
-        1000,
+        65532,
         frozenset({"trigger-gateway", "trigger-front", "trigger-registry"}),
-        {port: port for port in (80, 443, 8080, 9080)},
+        {80: 80, 443: 443},
+        private=frozenset({8080, 9080}),
         capabilities=BIND,
     ),
 )

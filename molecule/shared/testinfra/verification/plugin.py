@@ -7,8 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from testbed.cluster import Cluster, Door, Run
-from testbed.common import docker
+from testbed.cluster import Cluster, Door, Run, address
 from testbed.developer import Developer
 from testbed.hello import Hello
 from testinfra.host import get_host
@@ -64,6 +63,7 @@ def _deployment(inventory: str) -> Deployment:
         ),
         inventory,
         origin,
+        str(settings.get("trigger_private_address", "")),
     )
 
 
@@ -109,9 +109,7 @@ def hello(deployment: Deployment) -> Hello:
     name = deployment.control.name
     if not deployment.gateway:
         return Hello(Cluster(name))
-    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = docker("inspect", "--format", template, name).strip()
-    door = Door(deployment.origin, address, deployment.control.read(expected.AUTHORITY_FILE))
+    door = Door(deployment.origin, address(name), deployment.control.read(expected.AUTHORITY_FILE))
     (machine,) = (node for node in deployment.nodes if not node.groups)
     return Developer(Cluster(name, door=door), machine=machine.name, registry=deployment.registry)
 
@@ -137,8 +135,10 @@ def forbidden(deployment: Deployment) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def allowed(deployment: Deployment) -> list[str]:
     """Addresses (host:port) that every task has to reach; they also prove that the looking works."""
-    published = [port for row in deployment.control.expected.values() for port in row.published.values()]
-    return ["supervisor:8020", *(f"{deployment.control.name}:{port}" for port in sorted(published))]
+    control = deployment.control
+    published = [f"{control.name}:{port}" for row in control.expected.values() for port in row.published.values()]
+    private = [f"{deployment.private_address}:{port}" for row in control.expected.values() for port in row.private]
+    return ["supervisor:8020", *sorted(published), *sorted(private)]
 
 
 @pytest.fixture(scope="session")
