@@ -16,7 +16,7 @@ description:
 attributes:
   check_mode:
     support: full
-    description: Predicts truly, also where the folder is missing.
+    description: Predicts truly, also where the folder is missing. With O(validate) a scratch folder is made and removed.
   diff_mode:
     support: full
     description: Shows names, owners and modes, never content.
@@ -68,6 +68,16 @@ options:
         description: All of the file. Never shown.
         type: str
         required: true
+  validate:
+    description:
+      - Command that must end with 0 before anything in the folder is changed, for example one that reads a
+        configuration. In each of its words C(%s) is replaced by a scratch folder beside the folder, in which all of
+        O(folders) and O(files) stand as they are to be.
+      - Runs only if something differs; in check mode too, so it must change nothing.
+      - What it says about a failure is shown, without the contents of the files.
+    type: list
+    elements: str
+    default: []
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -100,14 +110,18 @@ written:
 
 import os
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
 
 FOLDER_MODE = 0o700
+VALIDATION_SECONDS = 300
+MOST_SAID = 2000
 
 
 class FileSetError(Exception):
@@ -168,6 +182,21 @@ def bring_about(base: str, wanted: Entry, present: Entry | None) -> None:
     os.chmod(path, wanted.mode)
 
 
+def validate(base: str, wanted: Sequence[Entry], command: Sequence[str]) -> None:
+    """Let a command look at all of it before it takes the place of what is there."""
+    parent = os.path.dirname(os.path.abspath(base))
+    while not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
+    # A folder of its own, so that nobody gets at it before its owners and modes are right.
+    with tempfile.TemporaryDirectory(prefix=".validate.", dir=parent) as scratch:
+        for one in wanted:
+            bring_about(scratch, one, None)
+        done = run([word.replace("%s", scratch) for word in command], timeout=VALIDATION_SECONDS)
+        if done.code != 0:
+            said = done.error.replace(scratch, base)[-MOST_SAID:]
+            raise FileSetError(f"{command[0]} refuses what was to be written to {base}; nothing was changed. {said}")
+
+
 def main() -> None:
     place: dict[str, Any] = {
         "path": {"type": "str", "required": True},
@@ -195,6 +224,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "validate": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -209,6 +239,8 @@ def main() -> None:
         wanted = [folder, *map(entry, module.params["folders"]), *map(entry, module.params["files"])]
         present = {one.path: found(base, one) for one in wanted}
         differing = [one for one in wanted if present[one.path] != one]
+        if differing and module.params["validate"]:
+            validate(base, wanted[1:], module.params["validate"])
         if not module.check_mode:
             for one in differing:
                 bring_about(base, one, present[one.path])

@@ -37,6 +37,12 @@ options:
       - Without a port, V(80) is tried for C(http) and V(443) for everything else.
     type: dict
     default: {}
+  sources:
+    description:
+      - Hosts (name or IP address), by any name, for each of which the host's own address towards it is looked up.
+      - Nothing is sent to them.
+    type: dict
+    default: {}
   timeout:
     description:
       - Seconds that a connection may take. All are tried at once. A resolver gets twice as long,
@@ -122,6 +128,13 @@ host:
           description: What the system said. Empty when connected.
           type: str
           returned: always
+    sources:
+      description:
+        - Address of this host from which it would call each of O(sources), by its name. Empty where the name has no
+          address here, or there is no way.
+      type: dict
+      returned: always
+      sample: {gateway: 10.0.0.7}
     clock:
       description: Unix times in seconds.
       type: dict
@@ -172,6 +185,7 @@ class Address:
 class Parameters:
     paths: Sequence[str]
     addresses: Mapping[str, Address]
+    sources: Mapping[str, str]
     timeout: int
     asked_at: float | None
 
@@ -220,7 +234,8 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
     if params["timeout"] < 1:
         raise ValueError("timeout must be at least 1 second")
     addresses = {name: address(str(text)) for name, text in params["addresses"].items()}
-    return Parameters(params["paths"], addresses, params["timeout"], params["asked_at"])
+    sources = {name: str(host) for name, host in params["sources"].items()}
+    return Parameters(params["paths"], addresses, sources, params["timeout"], params["asked_at"])
 
 
 def architecture(machine: str) -> str:
@@ -249,6 +264,18 @@ def resolve(target: Address) -> list[str]:
 
 def connect(ip: str, port: int, timeout: float) -> None:
     socket.create_connection((ip, port), timeout=timeout).close()
+
+
+def source(host: str) -> str:
+    """Ask the kernel which address of ours leads to a host; a UDP socket that is connected sends nothing."""
+    try:
+        rows = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)
+        family, kind, _, _, target = min(rows, key=lambda row: row[0] != socket.AF_INET)
+        with socket.socket(family, kind) as probe:
+            probe.connect(target)
+            return str(probe.getsockname()[0])
+    except (OSError, UnicodeError):
+        return ""
 
 
 def attempt(ip: str, port: int, timeout: float, connector: Connect) -> tuple[str, str]:
@@ -303,6 +330,7 @@ def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) ->
         "memory_mib": memory_mib(MEMORY.read_text()),
         "disks": [asdict(disk(path)) for path in wanted.paths],
         "addresses": {name: asdict(row) for name, row in reached.items()},
+        "sources": {name: source(host) for name, host in wanted.sources.items()},
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
             "began_at": began_at,
@@ -316,6 +344,7 @@ def main() -> None:
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
             "addresses": {"type": "dict", "default": {}},
+            "sources": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 3},
             "asked_at": {"type": "float"},
         },

@@ -60,7 +60,10 @@ options:
     type: str
     default: trigger-runner
   urls:
-    description: URLs that must answer with success from inside the container.
+    description:
+      - URLs that must answer with success from inside the container.
+      - Of one that begins with C(https) only that its port is reached and answers, for not every image's C(wget) knows
+        TLS, and none knows a private authority.
     type: list
     elements: str
     default: []
@@ -140,7 +143,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
@@ -155,6 +158,7 @@ MEMORY_BYTES = 512 * 1024**2
 
 REACH = "reach"
 ANSWER = "answer"
+TLS = "tls"
 AVOID = "avoid"
 
 
@@ -162,7 +166,7 @@ AVOID = "avoid"
 SCRIPT = r"""
 for argument; do
   case $argument in
-    reach=* | answer=*) answer=$(wget -T 5 -O /dev/null "${argument#*=}" 2>&1) ;;
+    reach=* | answer=* | tls=*) answer=$(wget -T 5 -O /dev/null "${argument#*=}" 2>&1) ;;
     avoid=*) answer=$(wget -T 2 -O /dev/null "http://${argument#*=}/" 2>&1) ;;
   esac
   printf '== %s %s\n%s\n' "$?" "$argument" "$answer"
@@ -180,7 +184,7 @@ ANSWERED = re.compile(
     re.IGNORECASE,
 )
 
-# The same for an answer that is an error page.
+# An answer that is an error page. Servers of TLS give one to plain http, or end the connection.
 ERROR_PAGE = re.compile(r"server returned error|ERROR \d{3}", re.IGNORECASE)
 
 PROXY_HINT = "Look at the container of the proxy and its log; its configuration belongs to the role supervisor."
@@ -336,7 +340,7 @@ def expect(reply: Reply, status: int, step: str, hint: str) -> Reply:
 
 def container(wanted: Parameters, avoid: Sequence[str]) -> dict[str, Any]:
     """Describe the container like that of a run, but for its command, and kept after its end to be read."""
-    arguments = [f"{REACH}={url}" for url in wanted.urls] + [f"{ANSWER}={url}" for url in wanted.answering]
+    arguments = [f"{kind}={sent}" for kind, _, sent in asked(wanted)]
     arguments += [f"{AVOID}={target}" for target in avoid]
     return {
         "Image": wanted.image,
@@ -374,13 +378,25 @@ def records(log: str) -> Iterator[tuple[int, str, str, str]]:
         yield int(code), kind, target, " ".join(errors)[:300]
 
 
+def asked(wanted: Parameters) -> Iterator[tuple[str, str, str]]:
+    """Give kind, URL, and what is sent for it: to a port of TLS plain http, which any wget can say."""
+    for kind, urls in ((REACH, wanted.urls), (ANSWER, wanted.answering)):
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme == "https":
+                yield TLS, url, f"http://{parts.hostname}:{parts.port or 443}/"
+            else:
+                yield kind, url, url
+
+
 def judge(log: str, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
     """Name everything that is not as it has to be."""
     found = {(kind, target): (code, text) for code, kind, target, text in records(log)}
     problems = []
-    for kind, url in [(REACH, url) for url in wanted.urls] + [(ANSWER, url) for url in wanted.answering]:
-        code, text = found.get((kind, url), (-1, "was not tried"))
-        if code != 0 and not (kind == ANSWER and ERROR_PAGE.search(text)):
+    enough = {REACH: re.compile("(?!)"), ANSWER: ERROR_PAGE, TLS: ANSWERED}
+    for kind, url, sent in asked(wanted):
+        code, text = found.get((kind, sent), (-1, "was not tried"))
+        if code != 0 and not enough[kind].search(text):
             problems.append(
                 f"A container on {wanted.network} does not reach {url} ({text}). Check the origin (trigger_api_origin "
                 "and the like must be addresses that containers can use), name resolution and firewalls."

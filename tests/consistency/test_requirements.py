@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-KINDS = {"control host": "control", "worker host": "worker", "both in one": "both"}
+KINDS = {"control host": "control", "worker host": "worker", "both in one": "both", "registry host": "registry"}
 GB = 1000**3 / 1024**2
 
 

@@ -25,7 +25,7 @@ GOOD = {"trigger_origin": "http://localhost:8030", "trigger_api_origin": f"http:
 CHANGE = "the answering host was to be changed"
 KEYS = {"values", "control", "workers", "words", "unseen"}
 SITE: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
-CHECKS = 2
+CHECKS = 3
 
 
 def inventory(folder: Path, case: dict[str, Any]) -> Path:

@@ -74,6 +74,43 @@ def test_what_differs_is_mended_and_the_rest_stays(invoke: Invoke, base: Path) -
     assert (base / "theirs").read_text() == "kept"
 
 
+LOOK = [
+    "sh",
+    "-c",
+    'cat "$1/example.env" "$1/shared/example.conf" >&2; stat -c %a "$1" "$1/shared"; exit "$2"',
+    "sh",
+    "%s",
+]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_command_looks_at_all_of_it_first(invoke: Invoke, base: Path, check: bool) -> None:
+    base.parent.mkdir()
+    result = invoke(file_set.main, check=check, **arguments(base), validate=[*LOOK, "0"])
+    assert result["changed"]
+    assert base.exists() is not check
+    assert [path.name for path in base.parent.iterdir()] == ([] if check else ["example"])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_the_command_refuses_is_not_written(invoke: Invoke, base: Path, check: bool) -> None:
+    """Not even a part of it; and what it says is shown without the contents."""
+    invoke(file_set.main, **arguments(base))
+    before = {path: path.read_text() for path in base.rglob("*") if path.is_file()}
+    refused = invoke(file_set.main, check=check, **arguments(base, content="KEY=bad-value\n"), validate=[*LOOK, "3"])
+    assert refused["failed"]
+    assert "sh refuses what was to be written" in refused["msg"]
+    assert "nothing was changed" in refused["msg"]
+    assert "bad-value" not in refused["msg"]
+    assert {path: path.read_text() for path in base.rglob("*") if path.is_file()} == before
+    assert [path.name for path in base.parent.iterdir()] == ["example"]
+
+
+def test_the_command_looks_only_at_what_differs(invoke: Invoke, base: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    assert invoke(file_set.main, **arguments(base), validate=["false"])["changed"] is False
+
+
 def test_changed_content_replaces_the_file(invoke: Invoke, base: Path) -> None:
     invoke(file_set.main, **arguments(base))
     result = invoke(file_set.main, **arguments(base, content="KEY=other\n"))

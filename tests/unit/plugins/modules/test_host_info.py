@@ -103,7 +103,7 @@ def connect(ip: str, port: int, timeout: float) -> None:
 
 def test_every_state_is_told_with_its_reason() -> None:
     names = [*NAMES, "nowhere.example", "stuck.example"]
-    wanted = Parameters([], {name: Address(name, 80) for name in names}, 1, None)
+    wanted = Parameters([], {name: Address(name, 80) for name in names}, {}, 1, None)
     began = time.monotonic()
     found = reach_all(wanted, Network(resolve, connect))
     assert time.monotonic() - began < 5, "somebody was waited for"
@@ -168,3 +168,9 @@ def test_module_refuses(invoke: Invoke, arguments: dict[str, object], words: str
     result = invoke(host_info.main, **arguments)
     assert result["failed"]
     assert words in result["msg"]
+
+
+def test_sources_are_the_hosts_own_addresses(invoke: Invoke) -> None:
+    asked = {"gateway": "127.0.0.1", "name": "localhost", "nobody": "no-such-host.invalid"}
+    found = invoke(host_info.main, sources=asked)["host"]["sources"]
+    assert found == {"gateway": "127.0.0.1", "name": "127.0.0.1", "nobody": ""}

@@ -38,8 +38,8 @@ WANTED = Parameters(
     registry_username="trigger",
     registry_password='pä"ss~~??>>',
     network="trigger-runner",
-    urls=["http://supervisor:8020/health"],
-    answering=["https://s3.example.com/"],
+    urls=["http://supervisor:8020/health", "https://trigger.example.com/healthcheck"],
+    answering=["http://s3.example.com/"],
     unreachable=["docker-socket-proxy:2375"],
     timeout=60,
 )
@@ -48,7 +48,9 @@ NAME = "trigger-probe-0123456789abcdef"
 GOOD_LOG = """== 0 reach=http://supervisor:8020/health
 Connecting to supervisor:8020 (172.25.0.2:8020)
 null                 100% |********************************|     2  0:00:00 ETA
-== 1 answer=https://s3.example.com/
+== 1 tls=http://trigger.example.com:443/
+wget: server returned error: HTTP/1.0 400 Bad Request
+== 1 answer=http://s3.example.com/
 wget: server returned error: HTTP/1.1 403 Forbidden
 == 1 avoid=docker-socket-proxy:2375
 wget: bad address 'docker-socket-proxy'
@@ -137,8 +139,9 @@ def test_the_body_passes_the_strict_proxy() -> None:
     assert content["Cmd"][1:] == [
         "probe",
         "reach=http://supervisor:8020/health",
+        "tls=http://trigger.example.com:443/",
         "reach=http://wörker/",
-        "answer=https://s3.example.com/",
+        "answer=http://s3.example.com/",
         "avoid=docker-socket-proxy:2375",
         "avoid=172.24.0.2:2375",
     ]
@@ -225,13 +228,28 @@ def test_a_url_that_does_not_answer(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "HTTP request sent, awaiting response... 403 Forbidden\nERROR 403: Forbidden."])
 def test_an_error_page_is_an_answer_where_that_will_do(text: str) -> None:
-    assert judge(log(8 if text else 0, "answer=https://s3.example.com/", text), WANTED, AVOID) == []
+    assert judge(log(8 if text else 0, "answer=http://s3.example.com/", text), WANTED, AVOID) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["server returned error: HTTP/1.0 400 Bad Request", "error getting response: Connection reset by peer", ""]
+)
+def test_whatever_a_port_of_tls_answers_shows_that_it_is_reached(text: str) -> None:
+    assert judge(log(1 if text else 0, "tls=http://trigger.example.com:443/", text), WANTED, AVOID) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["wget: bad address 'trigger.example.com'", "can't connect to remote host: refused", ""]
+)
+def test_a_port_of_tls_that_is_not_reached(text: str) -> None:
+    (problem,) = judge(log(1, "tls=http://trigger.example.com:443/", text), WANTED, AVOID)
+    assert "does not reach https://trigger.example.com/healthcheck" in problem
 
 
 @pytest.mark.parametrize("text", ["wget: bad address 's3.example.com'", "wget: error getting response", ""])
 def test_no_answer_is_none_anywhere(text: str) -> None:
-    (problem,) = judge(log(1, "answer=https://s3.example.com/", text), WANTED, AVOID)
-    assert "does not reach https://s3.example.com/" in problem
+    (problem,) = judge(log(1, "answer=http://s3.example.com/", text), WANTED, AVOID)
+    assert "does not reach http://s3.example.com/" in problem
 
 
 @pytest.mark.parametrize(
@@ -268,7 +286,7 @@ def test_what_is_not_clear_is_not_taken_for_good(text: str) -> None:
 
 
 def test_an_empty_log_proves_nothing() -> None:
-    assert len(judge("", WANTED, AVOID)) == 4
+    assert len(judge("", WANTED, AVOID)) == 5
 
 
 def test_addresses_of_the_proxy() -> None:

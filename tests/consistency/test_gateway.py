@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: MIT
+"""What the gateway is configured to do, done by the genuine Caddy on the loopback."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import http.server
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CADDY = Path(sys.executable).with_name("caddy")
+NAMES = ("trigger.example.com", "registry.trigger.example.com", "objects.trigger.example.com")
+HOST = PRIVATE = "control.example.com"
+STORED = gzip.compress(b"an object that is stored compressed")
+WAIT_SECONDS = 30
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def parts(control: str, registry: str) -> dict[str, Any]:
+    """Say which host is the control host, and which the registry's."""
+    return {"__trigger_control_hosts": [control], "__trigger_registry_hosts": [registry]}
+
+
+# What the settings of each case are, beside the origin; ports are chosen when the test runs.
+CASES: dict[str, dict[str, Any]] = {
+    "internal": {
+        "gateway_tls": "internal",
+        "trigger_private_address": PRIVATE,
+        "gateway_otel_clients": ["192.0.2.0/24"],
+        "gateway_minio_console_host": "console.trigger.example.com",
+    },
+    "open": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, "gateway_metrics_enabled": True},
+    "other-port": {
+        "trigger_origin": "https://trigger.example.com:8443",
+        "gateway_tls": "internal",
+        "gateway_https_port": 8443,
+        "gateway_runner_trusts_ca": True,
+    },
+    "off": {"gateway_tls": False, "gateway_trusted_proxies": ["127.0.0.1"]},
+    "off-elsewhere": {"gateway_tls": "off", "gateway_trusted_proxies": ["192.0.2.7"]},
+    "acme": {
+        "gateway_acme_email": "ops@example.com",
+        "gateway_acme_directory_url": "https://ca.example.com/dir",
+        "gateway_acme_ca_file": str(ROOT / "LICENSE"),
+    },
+    "registry-host": {"gateway_tls": "internal", "trigger_private_address": PRIVATE, **parts("elsewhere", HOST)},
+    "signing": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, **parts(HOST, "elsewhere")},
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    """Case -> its Caddyfile and Compose definition."""
+    folder = tmp_path_factory.mktemp("gateway")
+    sources = [
+        path
+        for role in ("trigger", "registry", "webapp", "gateway")
+        for path in [ROOT / f"roles/{role}/defaults/main.yml", *sorted((ROOT / f"roles/{role}/vars").rglob("*.yml"))]
+    ]
+    caddyfile = f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/gateway/templates/Caddyfile.j2') }}}}"
+    tasks = [
+        {
+            "name": f"Render {name}",
+            "ansible.builtin.copy": {
+                "dest": str(folder / f"{name}.json"),
+                "mode": "0600",
+                "content": "{{ {'caddyfile': caddyfile, 'definition': __gateway_definition} | to_json }}",
+            },
+            # Not of the inventory: files of variables would win.
+            "vars": {
+                "caddyfile": caddyfile,
+                "trigger_origin": "https://trigger.example.com",
+                **parts(HOST, HOST),
+                **row,
+            },
+        }
+        for name, row in CASES.items()
+    ]
+    play = {
+        "name": "Render every case",
+        "hosts": "all",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(path) for path in sources],
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": tasks,
+    }
+    done = run_plays(folder, [play], "-i", f"{HOST},")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in CASES}
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Says what it was sent; an upgraded connection gives back what comes in."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.headers.get("Upgrade"):
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.end_headers()
+            while data := self.connection.recv(100):
+                self.connection.sendall(data)
+            return
+        if self.path == "/slow":
+            time.sleep(3)
+        body = STORED if self.path == "/stored" else json.dumps(dict(self.headers)).encode()
+        self.send_response(200)
+        if self.path == "/stored":
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Gateway:
+    """A running Caddy."""
+
+    folder: Path
+    http: int
+    https: int
+    private: int
+    admin: int
+    environment: dict[str, str]
+
+    def connection(self, name: str, port: int, *, tls: bool) -> http.client.HTTPConnection:
+        """Connect to a name on the loopback, as if the DNS led there."""
+        connection = http.client.HTTPConnection(name, port, timeout=WAIT_SECONDS)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
+        authority = self.folder / "authority/root.crt"
+        connection.sock = (
+            ssl.create_default_context(cafile=str(authority)).wrap_socket(plain, server_hostname=name) if tls else plain
+        )
+        return connection
+
+    def ask(
+        self, name: str, path: str = "/", *, port: int = 0, tls: bool = True, **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Send a request; header names have underscores for dashes."""
+        connection = self.connection(name, port or self.https, tls=tls)
+        connection.request("GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, body, {key.lower(): value for key, value in answer.getheaders()}
+
+    def seen(self, name: str, path: str = "/", **options: Any) -> dict[str, str]:
+        """Give the headers that reach the service behind."""
+        status, body, _ = self.ask(name, path, **options)
+        assert status == 200, body
+        found: dict[str, str] = json.loads(body)
+        return found
+
+    def caddy(self, command: str, *options: str) -> None:
+        """Run Caddy on the configuration."""
+        subprocess.run(
+            [CADDY, command, "--config", self.folder / "Caddyfile", "--adapter", "caddyfile", *options],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def reload(self) -> None:
+        """Take the configuration anew, as after a change."""
+        self.caddy("reload", "--force", "--address", f"127.0.0.1:{self.admin}")
+
+
+def localised(text: str, folder: Path, ports: dict[str, int], upstream: int) -> str:
+    """Put paths, ports and services of this test into the place of the container's."""
+    text = text.replace("/etc/authority", str(folder / "authority")).replace("/etc/caddy", str(folder))
+    text = text.replace("http_port 80\n", f"http_port {ports['http']}\n")
+    text = re.sub(r"https_port \d+\n", f"https_port {ports['https']}\n\tadmin 127.0.0.1:{ports['admin']}\n", text)
+    text = text.replace(":8080 {", f":{ports['private']} {{").replace(":9080 {", f":{ports['objects']} {{")
+    for service in ("webapp:3000", "trigger-registry:5000", "trigger-minio:9000", "trigger-minio:9001"):
+        text = text.replace(f"import upstream {service}", f"import upstream 127.0.0.1:{upstream}")
+    return text
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[int]:
+    """Port of the service behind."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    server.server_close()
+
+
+def configured(folder: Path, text: str, upstream: int, host_address: str = "127.0.0.9") -> Gateway:
+    """Write a configuration with everything that it names."""
+    (folder / "authority").mkdir()
+    (folder / "clients").mkdir()
+    authority = yaml.safe_load((ROOT / "roles/trigger/tasks/authority.yml").read_text())[0]
+    script = authority["vars"]["__trigger_authority_script"]
+    (folder / "authority").rmdir()
+    subprocess.run(
+        ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid())], check=True, capture_output=True
+    )
+    ports = {name: free_port() for name in ("http", "https", "admin", "private", "objects")}
+    (folder / "Caddyfile").write_text(localised(text, folder, ports, upstream))
+    environment = os.environ | {
+        "HOST_ADDRESS": host_address,
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
+    return Gateway(folder, ports["http"], ports["https"], ports["private"], ports["admin"], environment)
+
+
+@pytest.fixture(scope="module")
+def run_gateway(
+    tmp_path_factory: pytest.TempPathFactory, rendered: dict[str, dict[str, Any]], upstream: int
+) -> Iterator[Callable[..., Gateway]]:
+    """Start a Caddy for a case, once."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(case: str, host_address: str = "127.0.0.9") -> Gateway:
+        gateway = configured(tmp_path_factory.mktemp(case), rendered[case]["caddyfile"], upstream, host_address)
+        with (gateway.folder / "log").open("wb") as log:
+            command = [CADDY, "run", "--config", gateway.folder / "Caddyfile", "--adapter", "caddyfile"]
+            started.append(subprocess.Popen(command, env=gateway.environment, stdout=log, stderr=log))
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                if CASES[case]["gateway_tls"] == "internal":
+                    gateway.ask("trigger.example.com")
+                else:
+                    gateway.ask("trigger.example.com", port=gateway.http, tls=False)
+            except OSError:
+                assert time.monotonic() < deadline, (gateway.folder / "log").read_text()[-2000:]
+                time.sleep(0.1)
+            else:
+                return gateway
+
+    yield run
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def gateway(run_gateway: Callable[..., Gateway]) -> Gateway:
+    """The gateway with an authority of its own and a private address."""
+    return run_gateway("internal")
+
+
+@pytest.fixture(scope="module")
+def opened(run_gateway: Callable[..., Gateway]) -> Gateway:
+    """The gateway whose authority everybody knows, with metrics."""
+    return run_gateway("open")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_caddy_takes_the_configuration(rendered: dict[str, dict[str, Any]], case: str, tmp_path: Path) -> None:
+    text = rendered[case]["caddyfile"]
+    gateway = configured(tmp_path, text, 1)
+    (tmp_path / "acme-ca.pem").write_text((tmp_path / "authority/root.crt").read_text())
+    gateway.caddy("validate")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_served_with_certificates_of_the_authority(opened: Gateway, name: str) -> None:
+    assert opened.seen(name)["Host"] == f"{name}:{opened.https}"
+
+
+def test_the_s3_api_has_one_address(gateway: Gateway) -> None:
+    """Signatures hold for one: with a private address it is there."""
+    with pytest.raises(ssl.SSLError):
+        gateway.ask("objects.trigger.example.com")
+    assert gateway.seen("console.trigger.example.com")
+
+
+def test_callers_cannot_say_who_they_are(gateway: Gateway) -> None:
+    lies = {
+        "X_Forwarded_For": "198.51.100.1",
+        "X_Forwarded_Host": "evil.example",
+        "X_Forwarded_Proto": "http",
+        "X_Real_Ip": "198.51.100.1",
+        "Forwarded": "for=198.51.100.1;host=evil.example",
+    }
+    seen = gateway.seen("trigger.example.com", **lies)
+    told = {name: seen.get(name) for name in ("X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip", "Forwarded")}
+    assert told == {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https", "X-Real-Ip": None, "Forwarded": None}
+    assert seen["X-Forwarded-Host"] == f"trigger.example.com:{gateway.https}"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "objects.trigger.example.com"])
+def test_another_host_than_that_of_the_connection_is_refused(gateway: Gateway, host: str) -> None:
+    assert gateway.ask("trigger.example.com", Host=host)[0] == 421
+
+
+def test_http_only_redirects(gateway: Gateway) -> None:
+    status, _, headers = gateway.ask("trigger.example.com", "/a?b", port=gateway.http, tls=False)
+    assert (status, headers["location"]) == (308, "https://trigger.example.com/a?b")
+    assert gateway.ask("unknown.example.com", port=gateway.http, tls=False)[0] == 421
+
+
+def test_redirects_lead_to_another_port_than_443_too(run_gateway: Callable[..., Gateway]) -> None:
+    other = run_gateway("other-port")
+    status, _, headers = other.ask("registry.trigger.example.com", "/a?b", port=other.http, tls=False)
+    assert (status, headers["location"]) == (308, "https://registry.trigger.example.com:8443/a?b")
+    assert other.ask("unknown.example.com", port=other.http, tls=False)[0] == 421
+
+
+def test_an_unknown_name_gets_no_certificate(gateway: Gateway) -> None:
+    with pytest.raises(ssl.SSLError):
+        gateway.ask("unknown.example.com")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metrics/x", "/%6detrics", "//metrics", "/METRICS"])
+def test_metrics_cannot_be_reached(gateway: Gateway, path: str) -> None:
+    assert gateway.ask("trigger.example.com", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/otel/v1/traces", "/otel/v1/logs", "/otel", "/./otel/v1/traces", "/x/../otel/v1/logs"]
+)
+def test_telemetry_is_for_named_clients(gateway: Gateway, path: str) -> None:
+    assert gateway.ask("trigger.example.com", path)[0] == 403
+
+
+def test_metrics_and_telemetry_can_be_opened(opened: Gateway) -> None:
+    assert opened.ask("trigger.example.com", "/metrics")[0] == 200
+    assert opened.ask("trigger.example.com", "/otel/v1/traces")[0] == 200
+
+
+def test_the_private_address_is_for_its_clients(gateway: Gateway) -> None:
+    """A worker's file lets it pass, after a reload; a stranger gets nothing."""
+    private = {"port": gateway.private, "tls": False}
+    assert gateway.ask(PRIVATE, **private)[0] == 403
+    client = gateway.folder / "clients/worker.caddy"
+    client.write_text("remote_ip 127.0.0.1\n")
+    gateway.reload()
+    try:
+        assert gateway.seen(PRIVATE, **private)["X-Forwarded-Proto"] == "http"
+        assert gateway.ask("trigger.example.com", **private)[0] == 421
+        assert gateway.ask("trigger.example.com", "/otel/v1/traces")[0] == 200
+    finally:
+        client.unlink()
+        gateway.reload()
+    assert gateway.ask(PRIVATE, **private)[0] == 403
+
+
+def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
+    """Neither a WebSocket nor an answer that is being waited for."""
+    upgraded = gateway.connection("trigger.example.com", gateway.https, tls=True)
+    key = base64.b64encode(b"0123456789abcdef").decode()
+    sent = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    upgraded.sock.sendall(f"GET /ws HTTP/1.1\r\nHost: trigger.example.com\r\n{head}\r\n".encode())
+    assert b" 101 " in upgraded.sock.recv(1000)
+    answers: list[int] = []
+    waiting = threading.Thread(target=lambda: answers.append(gateway.ask("trigger.example.com", "/slow")[0]))
+    waiting.start()
+    time.sleep(0.5)
+    gateway.reload()
+    waiting.join()
+    assert answers == [200]
+    upgraded.sock.sendall(b"still here")
+    assert upgraded.sock.recv(100) == b"still here"
+    upgraded.close()
+
+
+def test_stored_objects_come_as_they_are(opened: Gateway) -> None:
+    """A proxy that unpacks them breaks their checksums."""
+    status, body, headers = opened.ask("objects.trigger.example.com", "/stored")
+    assert (status, body, headers["content-encoding"]) == (200, STORED, "gzip")
+
+
+def test_a_proxy_in_front_is_believed_and_has_to_say_https(run_gateway: Callable[..., Gateway]) -> None:
+    gateway = run_gateway("off", "127.0.0.1")
+    plain = {"port": gateway.http, "tls": False}
+    assert gateway.ask("trigger.example.com", **plain)[0] == 400
+    assert gateway.ask("trigger.example.com", "/healthcheck", **plain)[0] == 200
+    seen = gateway.seen("trigger.example.com", X_Forwarded_Proto="https", X_Forwarded_For="198.51.100.1", **plain)
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("https", "198.51.100.1, 127.0.0.1")
+
+
+def test_nobody_else_passes_where_a_proxy_is_in_front(run_gateway: Callable[..., Gateway]) -> None:
+    gateway = run_gateway("off-elsewhere")
+    told = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.1"}
+    assert gateway.ask("trigger.example.com", port=gateway.http, tls=False, **told)[0] == 403
+
+
+def test_the_host_of_the_registry_serves_the_registry_alone(rendered: dict[str, dict[str, Any]]) -> None:
+    row = rendered["registry-host"]
+    assert "https://registry.trigger.example.com {" in row["caddyfile"]
+    assert "https://trigger.example.com {" not in row["caddyfile"]
+    assert "acme_ca https://trigger.example.com/acme/trigger/directory" in row["caddyfile"]
+    assert "pki {" not in row["caddyfile"]
+    service = row["definition"]["services"]["gateway"]
+    assert set(row["definition"]["networks"]) == {"trigger-gateway", "trigger-registry"}
+    assert [port.rpartition(":")[2] for port in service["ports"]] == ["80", "443"]
+    assert not [volume for volume in service["volumes"] if "authority" in volume]
+
+
+def test_the_control_host_signs_for_the_host_of_the_registry(rendered: dict[str, dict[str, Any]]) -> None:
+    assert "acme_server {" in rendered["signing"]["caddyfile"]
+    assert "domains registry.trigger.example.com" in rendered["signing"]["caddyfile"]
+    assert all("acme_server {" not in rendered[case]["caddyfile"] for case in CASES if case != "signing")
