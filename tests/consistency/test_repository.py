@@ -315,7 +315,7 @@ def test_continuous_integration_calls_the_same_targets(root: Path) -> None:
     workflow = (root / ".github/workflows/ci.yml").read_text()
     used = set(re.findall(r"\bmake ([a-z][a-z-]*)", workflow))
     assert used - {"molecule-"} <= targets(root)
-    for name in ("default", "cluster", "external_services"):
+    for name in ("default", "cluster", "external_services", "tls"):
         assert re.search(rf"\b{name}\b", workflow), f"the matrix lacks {name}"
 
 

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""A deployed control host, seen from the machine that its ports are published on: what the lab and the tests ask it."""
+"""A deployed control host, seen from the machine that its host is a container of: what the lab and the tests ask it."""
 
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPResponse, HTTPSConnection
 from typing import Any
 
 from .common import TestbedError, docker
@@ -42,13 +46,46 @@ class Answer:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True)
+class Door:
+    """A gateway with TLS, and the way to it for a machine that neither resolves its name nor knows its authority."""
+
+    origin: str
+    address: str
+    # PEM
+    authority: str = field(repr=False)
+
+
+class _Connection(HTTPSConnection):
+    """Goes to the address of a door; name and certificate are those of the origin all the same."""
+
+    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.door = door
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.door.address, self.port), self.timeout)
+        trust = ssl.create_default_context(cadata=self.door.authority)
+        self.sock = trust.wrap_socket(plain, server_hostname=self.host)
+
+
+class _Through(urllib.request.HTTPSHandler):
+    def __init__(self, door: Door) -> None:
+        super().__init__()
+        self.door = door
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_Connection, door=self.door), req)
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
         return None
 
 
-# No proxy of the environment either: everything here is on the loopback.
-_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+def _opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    # No proxy of the environment either: everything here is on this machine.
+    return urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}), *handlers)
 
 
 def http(
@@ -59,6 +96,7 @@ def http(
     form: dict[str, str] | None = None,
     bearer: str | None = None,
     headers: dict[str, str] | None = None,
+    door: Door | None = None,
 ) -> Answer:
     """Send one request; any status is an answer, no connection is an error."""
     sent = dict(headers or {})
@@ -71,12 +109,18 @@ def http(
         sent["Authorization"] = f"Bearer {bearer}"
     request = urllib.request.Request(url, data=body, headers=sent, method=method)
     try:
-        with _OPENER.open(request, timeout=30) as reply:
+        with _opener(*([_Through(door)] if door else [])).open(request, timeout=30) as reply:
             return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.read())
     except urllib.error.HTTPError as error:
         return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
     except OSError as error:
         raise TestbedError(f"{method} {urllib.parse.urlsplit(url)._replace(query='').geturl()}: {error}") from error
+
+
+def address(container: str) -> str:
+    """Give the address of a node in the network that all nodes of its scenario are in; others are named after it."""
+    found = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container))
+    return str(found[min(found)]["IPAddress"])
 
 
 @dataclass(frozen=True)
@@ -114,6 +158,8 @@ class Cluster:
     control: str
     # The container of the host that runs the registry, if that is another one.
     registry_host: str = ""
+    # The way in, where webapp and registry are not published themselves.
+    door: Door | None = None
 
     def address(self, port: int, host: str = "") -> str:
         """Give the loopback address (host:port) at which a port of a host (the control host) is published."""
@@ -130,7 +176,11 @@ class Cluster:
     @property
     def webapp(self) -> str:
         """Base URL of the webapp."""
-        return f"http://{self.address(WEBAPP_PORT)}"
+        return self.door.origin if self.door else f"http://{self.address(WEBAPP_PORT)}"
+
+    def ask(self, method: str, path: str, **options: Any) -> Answer:
+        """Send one request to the webapp; any status is an answer."""
+        return http(method, self.webapp + path, door=self.door, **options)
 
     def host(self, *command: str) -> str:
         """Run a command on the control host as root."""
@@ -168,7 +218,7 @@ class Cluster:
         """Wait for the end of a run."""
         deadline = time.monotonic() + seconds
         while True:
-            answer = http("GET", f"{self.webapp}/api/v3/runs/{run_id}", bearer=key)
+            answer = self.ask("GET", f"/api/v3/runs/{run_id}", bearer=key)
             if answer.status != 200:
                 raise TestbedError(f"the webapp answers {answer.status} to the question for run {run_id}")
             found = answer.json()

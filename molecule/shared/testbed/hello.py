@@ -50,8 +50,10 @@ class Hello:
     def trigger(self, key: str, payload: dict[str, Any]) -> Run:
         """Trigger one run of the deployed task with an environment's key and wait for its end."""
         began = time.monotonic()
-        url = f"{self.cluster.webapp}/api/v1/tasks/{TASK}/trigger"
-        triggered = _checked(http("POST", url, payload={"payload": payload}, bearer=key), "triggering the run")
+        url = f"/api/v1/tasks/{TASK}/trigger"
+        triggered = _checked(
+            self.cluster.ask("POST", url, payload={"payload": payload}, bearer=key), "triggering the run"
+        )
         done = self.cluster.await_run(triggered["id"], key)
         # What the user waits for; the API's durationMs is the attempt's alone.
         return replace(done, seconds=time.monotonic() - began)
@@ -77,31 +79,31 @@ class Hello:
 
     def _environment_key(self, state: State) -> str | None:
         # A volume made anew knows neither token nor project: both are asked before they are trusted.
-        answer = http("GET", f"{self.cluster.webapp}/api/v1/projects/{state.project}/prod", bearer=state.token)
+        answer = self.cluster.ask("GET", f"/api/v1/projects/{state.project}/prod", bearer=state.token)
         return str(answer.json()["apiKey"]) if answer.status == 200 else None
 
     def _sign_up(self) -> State:
-        webapp = self.cluster.webapp
+        ask = self.cluster.ask
         cookie = {"Cookie": self._session()}
-        asked = _checked(http("POST", f"{webapp}/api/v1/authorization-code", payload={}), "asking for a code")
+        asked = _checked(ask("POST", "/api/v1/authorization-code", payload={}), "asking for a code")
         code = {"authorizationCode": asked["authorizationCode"]}
-        url = f"{webapp}/account/authorization-code/{code['authorizationCode']}"
-        _checked(http("GET", url, headers=cookie), "confirming the code", decode=False)
-        token = _checked(http("POST", f"{webapp}/api/v1/token", payload=code), "asking for a token")["token"]["token"]
-        made = http("POST", f"{webapp}/orgs/new", form={"orgName": "Lab"}, headers=cookie)
+        url = f"/account/authorization-code/{code['authorizationCode']}"
+        _checked(ask("GET", url, headers=cookie), "confirming the code", decode=False)
+        token = _checked(ask("POST", "/api/v1/token", payload=code), "asking for a token")["token"]["token"]
+        made = ask("POST", "/orgs/new", form={"orgName": "Lab"}, headers=cookie)
         if made.status != 302:
             raise TestbedError(f"making an organisation: the webapp answered {made.status}")
-        slug = _checked(http("GET", f"{webapp}/api/v1/orgs", bearer=token), "listing organisations")[0]["slug"]
-        url = f"{webapp}/api/v1/orgs/{slug}/projects"
-        project = _checked(http("POST", url, payload={"name": "Hello"}, bearer=token), "making a project")
+        slug = _checked(ask("GET", "/api/v1/orgs", bearer=token), "listing organisations")[0]["slug"]
+        url = f"/api/v1/orgs/{slug}/projects"
+        project = _checked(ask("POST", url, payload={"name": "Hello"}, bearer=token), "making a project")
         state = State(token, project["externalRef"])
         self._save(state)
         return state
 
     def _session(self) -> str:
-        webapp = self.cluster.webapp
+        ask = self.cluster.ask
         began = str(int(time.time()) - 1)
-        asked = http("POST", f"{webapp}/login/magic", form={"action": "send", "email": MAIL})
+        asked = ask("POST", "/login/magic", form={"action": "send", "email": MAIL})
         if asked.status != 302:
             raise TestbedError(f"asking for a login link: the webapp answered {asked.status}")
         # Without a mail transport the link is in the log; its scheme may be wrong for plain http, the token counts.
@@ -111,7 +113,7 @@ class Hello:
             if time.monotonic() > deadline:
                 raise TestbedError(f"no login link for {MAIL} in the webapp's log")
             time.sleep(0.3)
-        opened = http("GET", f"{webapp}/magic?token={links[-1]}")
+        opened = ask("GET", f"/magic?token={links[-1]}")
         # The cookie is Secure, so a cookie jar would keep it back over http.
         session = re.match(r"__session=[^;]+", opened.headers.get("set-cookie", ""))
         if opened.status != 302 or not session:
@@ -119,6 +121,10 @@ class Hello:
         return session.group()
 
     # -- deployment --------------------------------------------------------------------------------------------------
+
+    def image(self) -> tuple[str, str]:
+        """Have the image of the task; gives its name and id."""
+        return images.hello()
 
     def _deploy(self, state: State, key: str) -> None:
         if images.upstream():
@@ -128,27 +134,29 @@ class Hello:
                     upstream.deploy(self.cluster, state.token, state.project)
                 self._save(replace(state, image=image))
             return
-        name, image = images.hello()
-        if state.image == image and self._is_pushed(state.tag):
+        name, image = self.image()
+        if state.image == image and self.is_pushed(state.tag):
             say("The hello image is deployed")
             return
         with step("Deploying the hello image"):
-            url = f"{self.cluster.webapp}/api/v1/deployments"
+            url = "/api/v1/deployments"
             content = {"contentHash": image.removeprefix("sha256:")}
-            deployment = _checked(http("POST", url, payload=content, bearer=key), "starting a deployment")
-            self._push(name, deployment["imageTag"])
-            url = f"{self.cluster.webapp}/api/v3/deployments/{deployment['friendlyId']}/finalize"
-            _checked(http("POST", url, payload={}, bearer=key), "finishing the deployment", decode=False)
+            deployment = _checked(self.cluster.ask("POST", url, payload=content, bearer=key), "starting a deployment")
+            self.push(name, deployment["imageTag"])
+            url = f"/api/v3/deployments/{deployment['friendlyId']}/finalize"
+            _checked(self.cluster.ask("POST", url, payload={}, bearer=key), "finishing the deployment", decode=False)
             self._save(replace(state, image=image, tag=deployment["imageTag"]))
 
-    def _is_pushed(self, tag: str) -> bool:
+    def is_pushed(self, tag: str) -> bool:
+        """Tell whether the registry has an image of this name."""
         repository, _, version = tag.partition("/")[2].rpartition(":")
         basic = base64.b64encode(f"{REGISTRY_USER}:{self.cluster.registry_password()}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
         url = f"http://{self.cluster.registry}/v2/{urllib.parse.quote(repository)}/manifests/{version}"
         return http("HEAD", url, headers=headers).status == 200
 
-    def _push(self, image: str, tag: str) -> None:
+    def push(self, image: str, tag: str) -> None:
+        """Bring a local image into the registry under this name."""
         # The registry has another name on this machine: the loopback, which an engine trusts without TLS.
         registry = self.cluster.registry
         name = f"{registry}/{tag.partition('/')[2]}"

@@ -77,11 +77,14 @@ def test_logs_of_task_containers_are_rotated(worker: Node) -> None:
 
 def test_the_engine_accepts_the_registry(node: Node, deployment: Deployment) -> None:
     indexes = node.seen["info"]["RegistryConfig"]["IndexConfigs"]
-    assert indexes[deployment.registry]["Secure"] is False
+    # One that speaks https is not listed at all.
+    listed = indexes.get(deployment.registry, {"Secure": True})
+    assert listed["Secure"] is deployment.gateway
 
 
 def test_the_configuration_in_effect_is_the_one_in_the_file(node: Node, deployment: Deployment) -> None:
     settings = json.loads(node.read("/etc/docker/daemon.json"))
     assert settings["live-restore"] is True
-    assert deployment.registry in settings["insecure-registries"]
+    insecure = settings.get("insecure-registries", [])
+    assert (deployment.registry in insecure) is not deployment.gateway
     assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}

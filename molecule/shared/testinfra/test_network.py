@@ -7,9 +7,8 @@ import json
 import re
 import shlex
 import socket
-import subprocess
 
-from testbed.cluster import Run
+from testbed.cluster import Run, address
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
@@ -23,26 +22,28 @@ def published(node: Node) -> set[int]:
     return {port for row in node.expected.values() for port in row.published.values()}
 
 
+def private(node: Node) -> set[int]:
+    """Give the ports that are open on its private address alone."""
+    return set().union(*(row.private for row in node.expected.values()))
+
+
 def test_nothing_else_listens(node: Node) -> None:
     outside = {
         int(port)
         for address, _, port in (listener.rpartition(":") for listener in node.seen["listeners"])
         if not re.match(r"(\[::1\]|127\.)", address.partition("%")[0])
     }
-    assert outside - {expected.SSH_PORT} == published(node)
+    assert outside - {expected.SSH_PORT} == published(node) | private(node)
 
 
 def test_from_outside_only_the_published_ports_answer(node: Node) -> None:
-    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = subprocess.run(
-        ["docker", "inspect", "--format", template, node.name], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    every = published(node) | CLOSED | {row.port for rows in expected.CONTAINERS.values() for row in rows if row.port}
+    every = published(node) | private(node) | CLOSED
+    every |= {row.port for rows in expected.CONTAINERS.values() for row in rows if row.port}
     answering = set()
     for port in every:
         with socket.socket() as probe:
             probe.settimeout(3)
-            if probe.connect_ex((address, port)) == 0:
+            if probe.connect_ex((address(node.name), port)) == 0:
                 answering.add(port)
     assert answering == published(node)
 
@@ -78,7 +79,7 @@ def test_on_every_worker_tasks_reach_what_they_need_and_nothing_else(
 def test_data_services_have_no_way_out(control: Node) -> None:
     """From their network nothing outside is reached, not even the webapp where its own host publishes it."""
     image = control.container("trigger-webapp-trigger-redis-1")["Config"]["Image"]
-    address = control.output("hostname -I").split()[0]
+    own = control.output("hostname -I").split()[0]
 
     def connects(network: str, host: str, port: int) -> bool:
         script = f'exec 3<>"/dev/tcp/{host}/{port}"'
@@ -86,8 +87,9 @@ def test_data_services_have_no_way_out(control: Node) -> None:
         return bool(control.run(command, network, image, script).rc == 0)
 
     assert connects("trigger-data", "trigger-postgres", 5432), "the looking itself does not work"
-    assert connects("trigger-front", address, 8030), "the looking itself does not work"
-    assert not connects("trigger-data", address, 8030)
+    port = next(port for port in (8030, 443) if port in published(control))
+    assert connects("trigger-front", own, port), "the looking itself does not work"
+    assert not connects("trigger-data", own, port)
 
 
 def test_names_resolve_everywhere(worker: Node, deployment: Deployment) -> None:

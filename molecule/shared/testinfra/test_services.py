@@ -84,7 +84,7 @@ def test_the_bucket_for_large_payloads_is_there(control: Node) -> None:
 
 
 def test_the_object_store_wants_a_login(control: Node) -> None:
-    assert control.http(f"http://{control.name}:9000/packets/")[0] == 403
+    assert control.http("http://127.0.0.1:9000/packets/")[0] == 403
 
 
 def test_the_token_is_the_one_that_the_database_knows(deployment: Deployment, secrets: Secrets) -> None:
@@ -96,7 +96,7 @@ def test_the_token_is_the_one_that_the_database_knows(deployment: Deployment, se
 
 
 def test_the_registry_lets_in_its_user_and_nobody_else(control: Node, deployment: Deployment) -> None:
-    url = f"http://{deployment.registry}/v2/"
+    url = f"{deployment.registry_origin}/v2/"
     assert control.http(url)[0] == 401
     assert control.http(url, user="trigger", password="wrong")[0] == 401
     assert control.http(url, user="somebody", password_of="registry_password")[0] == 401
@@ -105,12 +105,12 @@ def test_the_registry_lets_in_its_user_and_nobody_else(control: Node, deployment
 
 def test_images_can_be_deleted_from_the_registry(control: Node, deployment: Deployment) -> None:
     """With deletion off the registry refuses the method (405); on, it looks for the image (404)."""
-    url = f"http://{deployment.registry}/v2/trigger/probe/manifests/sha256:{'0' * 64}"
+    url = f"{deployment.registry_origin}/v2/trigger/probe/manifests/sha256:{'0' * 64}"
     assert control.http(url, "DELETE", user="trigger", password_of="registry_password")[0] == 404
 
 
 def test_the_probe_image_is_in_the_registry(control: Node, deployment: Deployment) -> None:
-    url = f"http://{deployment.registry}/v2/trigger/probe/tags/list"
+    url = f"{deployment.registry_origin}/v2/trigger/probe/tags/list"
     status, answer = control.http(url, user="trigger", password_of="registry_password")
     assert (status, json.loads(answer)["tags"]) == (200, ["1"])
 

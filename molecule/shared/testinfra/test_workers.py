@@ -62,7 +62,7 @@ def test_task_containers_remove_themselves(worker: Node) -> None:
 
 
 def test_the_registry_is_reached_and_asks_for_a_login(worker: Node, deployment: Deployment) -> None:
-    assert worker.http(f"http://{deployment.registry}/v2/")[0] == 401
+    assert worker.http(f"{deployment.registry_origin}/v2/")[0] == 401
 
 
 def test_the_probe_left_its_image_and_no_container(worker: Node, deployment: Deployment) -> None:

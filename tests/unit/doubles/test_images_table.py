@@ -17,6 +17,8 @@ ARCHIVES = {
     "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "minio", "electric"},
     "webapp-4.5.tar": {"webapp"},
     "registry.tar": {"registry"},
+    "gateway.tar": {"caddy"},
+    "pebble.tar": {"pebble"},
     "supervisor.tar": {"supervisor", "haproxy"},
     "supervisor-4.5.tar": {"supervisor"},
 }

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from doubles import postgres, socketio
@@ -27,6 +29,48 @@ from doubles.webapp import api, clickhouse, login, migrate, objectstore, pgoutpu
 )
 def test_origin_of_the_magic_link(headers: dict[str, str], origin: str) -> None:
     assert login.link_origin(headers) == origin
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ([], ""),
+        (["192.0.2.1"], "192.0.2.1"),
+        (["203.0.113.9, 192.0.2.1"], "192.0.2.1"),
+        (["203.0.113.9", "198.51.100.7,192.0.2.1"], "192.0.2.1"),
+    ],
+)
+def test_the_client_is_what_the_nearest_proxy_has_seen(forwarded: list[str], client: str) -> None:
+    assert login.client(forwarded) == client
+
+
+class Clock:
+    """As much of Redis as the limiter of logins uses."""
+
+    def __init__(self) -> None:
+        self.sets: dict[str, int] = {}
+
+    async def zremrangebyscore(self, *_: Any) -> None: ...
+
+    async def expire(self, *_: Any) -> None: ...
+
+    async def zcard(self, key: str) -> int:
+        return self.sets.get(key, 0)
+
+    async def zadd(self, key: str, _members: dict[str, float]) -> None:
+        self.sets[key] = self.sets.get(key, 0) + 1
+
+
+def test_one_client_gets_ten_links_whatever_the_mail(capsys: pytest.CaptureFixture[str]) -> None:
+    limited = login.Login(cast("state.State", SimpleNamespace(environment={}, redis=Clock())))
+
+    async def ask(client: str, number: int) -> bool:
+        return await limited._within_rate(f"{number}@example.com", client)
+
+    assert [asyncio.run(ask("192.0.2.1", number)) for number in range(11)] == [True] * 10 + [False]
+    assert '"clientIp":"192.0.2.1"' in capsys.readouterr().out
+    assert asyncio.run(ask("192.0.2.2", 20))
+    assert all(asyncio.run(ask("", number)) for number in range(30, 45))
 
 
 def test_mail_text_has_the_marker_and_one_link_on_its_own_line() -> None:

@@ -38,8 +38,15 @@ def test_objects_carry_the_label_and_the_network_of_their_scenario(name: str) ->
         # A host's name has no underscores.
         assert node["name"].endswith("." + name.partition("_")[0])
         assert node["labels"] == {LABEL: name}
-        assert node["docker_networks"] == [{"name": f"trigger-{name}", "labels": {LABEL: name}}]
-        assert node["networks"] == [{"name": f"trigger-{name}"}]
+        made, *more_made = node["docker_networks"]
+        assert made == {"name": f"trigger-{name}", "labels": {LABEL: name}}
+        network, *more = node["networks"]
+        assert {row["name"] for row in more} <= {row["name"] for row in more_made}
+        assert all(row["name"].startswith(f"trigger-{name}-") and row["labels"] == {LABEL: name} for row in more_made)
+        # More names are those of services, never one of a host.
+        assert set(network) <= {"name", "aliases"}
+        assert network["name"] == f"trigger-{name}"
+        assert not set(network.get("aliases", [])) & {node["name"] for node in platforms(name)}
         assert node["image"] in {f"{images.NODE}:{kind}" for kind in images.NODES}
 
 

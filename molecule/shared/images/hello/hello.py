@@ -10,9 +10,11 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -25,10 +27,26 @@ class Unreachable(Exception):
     pass
 
 
+def trusted(extra: str | None) -> ssl.SSLContext:
+    """As Node trusts: its own authorities and those of the file; a file that cannot be read is a line on stderr."""
+    context = ssl.create_default_context()
+    # Python's newest defaults, which Node does not share.
+    context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)
+    if extra:
+        try:
+            context.load_verify_locations(cafile=extra)
+        except OSError as failure:
+            print(f"Warning: Ignoring extra certs from `{extra}`, load failed: {failure}", file=sys.stderr)
+    return context
+
+
+TRUST = trusted(os.environ.get("NODE_EXTRA_CA_CERTS"))
+
+
 def request(method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, bytes]:
     call = urllib.request.Request(url, data=body, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(call, timeout=15) as answer:
+        with urllib.request.urlopen(call, timeout=15, context=TRUST) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read()
@@ -60,6 +78,30 @@ def reach(target: str) -> str:
     except OSError as failure:
         return failure.strerror or "error"
     return "open"
+
+
+def issuer(url: str) -> str | None:
+    """Who has signed what the host shows, once the chain is verified; nobody where the address is plain http."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 443), timeout=15) as plain,
+            TRUST.wrap_socket(plain, server_hostname=parts.hostname) as wrapped,
+        ):
+            shown: dict[str, Any] = wrapped.getpeercert() or {}
+    except OSError as failure:
+        raise Unreachable(f"{url}: {failure}") from failure
+    return str(dict(pair for pairs in shown["issuer"] for pair in pairs)["commonName"])
+
+
+def asked(url: str) -> str | None:
+    """The issuer, or why there is none."""
+    try:
+        return issuer(url)
+    except Unreachable as failure:
+        return str(failure)
 
 
 def span(run: str, started: int) -> dict[str, Any]:
@@ -134,6 +176,9 @@ def main() -> None:
         "worker": environment["TRIGGER_WORKER_INSTANCE_NAME"],
         "runner": runner,
         "api": code,
+        "origin": api.base,
+        "issuer": issuer(api.base),
+        "issuers": {url: asked(url) for url in payload.get("issuers", [])},
         "supervisor": health,
         "otel": telemetry(run, started),
         "reach": {target: reach(target) for target in payload.get("reach", [])},

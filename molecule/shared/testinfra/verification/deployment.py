@@ -122,6 +122,15 @@ class Deployment:
 
     nodes: tuple[Node, ...]
     inventory: str
+    # The one public address.
+    origin: str
+    # Where workers and their tasks call over plain http, if not there.
+    private_address: str = ""
+
+    @property
+    def gateway(self) -> bool:
+        """Tell whether everything is behind a gateway with TLS."""
+        return self.origin.startswith("https://")
 
     @property
     def control(self) -> Node:
@@ -137,7 +146,12 @@ class Deployment:
     @property
     def registry(self) -> str:
         """The registry as it stands in image references."""
-        return f"{self.control.name}:5000"
+        return f"registry.{self.origin.partition('//')[2]}" if self.gateway else f"{self.control.name}:5000"
+
+    @property
+    def registry_origin(self) -> str:
+        """The registry as it is called."""
+        return f"{'https' if self.gateway else 'http'}://{self.registry}"
 
     def secrets(self) -> Secrets:
         """Read everything that must not be seen anywhere."""

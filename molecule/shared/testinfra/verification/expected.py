@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 CONTROL_GROUP = "trigger_control"
 WORKERS_GROUP = "trigger_workers"
+# What is no group of the inventory but decides as much: whether the host is the door of a deployment with TLS, and
+# whether certificates come from an authority of the deployment's own.
+GATEWAY = "gateway"
+AUTHORITY = "authority"
 LABEL = "dev.trigger.ansible/role"
 
 
@@ -24,6 +28,10 @@ class Container:
     # Where it listens for others; None: nothing connects to it.
     port: int | None = None
     holds_socket: bool = False
+    # Ports of the host's private address, the same inside.
+    private: frozenset[int] = frozenset()
+    # What it may get beyond none: the kernel's number of each.
+    capabilities: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,6 +62,20 @@ CONTAINERS = {
     ),
 }
 
+# Its program's file carries this capability, so that it does not start where the capability is out of reach.
+BIND = {"NET_BIND_SERVICE": 10}
+CONTAINERS[GATEWAY] = (
+    Container(
+        "trigger-gateway",
+        "gateway",
+        65532,
+        frozenset({"trigger-gateway", "trigger-front", "trigger-registry"}),
+        {80: 80, 443: 443},
+        private=frozenset({8080, 9080}),
+        capabilities=BIND,
+    ),
+)
+
 INTERNAL_NETWORKS = {"trigger-data", "trigger-proxy"}
 
 VOLUMES = {
@@ -66,6 +88,8 @@ VOLUMES = {
         "trigger_registry_data",
     },
     WORKERS_GROUP: set(),
+    GATEWAY: set(),
+    AUTHORITY: set(),
 }
 
 # Everything below /opt/trigger: path -> type, mode, owner, group.
@@ -104,6 +128,7 @@ FILES = {
 }
 DIRECTORY = "/opt/trigger"
 SECRETS_FILE = f"{DIRECTORY}/secrets.json"
+AUTHORITY_FILE = f"{DIRECTORY}/ca.pem"
 TOKEN_FILE = f"{DIRECTORY}/webapp/shared/worker_token"
 TOKEN_FORM = r"tr_wgt_[A-Za-z0-9]{40}"
 
@@ -145,5 +170,9 @@ HEARTBEAT_SECONDS = 40
 
 
 def of(groups: frozenset[str], table: dict[str, tuple[Container, ...]]) -> dict[str, Container]:
-    """Give the containers that a host of these groups has to run, by name."""
-    return {row.name: row for group in sorted(groups & set(table)) for row in table[group]}
+    """Give the containers that a host of these groups has to run, by name; behind a gateway only it is published."""
+    door = {row.name for row in table.get(GATEWAY, ())}
+    rows = [row for group in sorted(groups & set(table)) for row in table[group]]
+    if GATEWAY in groups:
+        rows = [row if row.name in door else replace(row, published={}) for row in rows]
+    return {row.name: row for row in rows}

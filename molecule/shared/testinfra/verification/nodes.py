@@ -50,7 +50,7 @@ print(json.dumps({
 """
 
 HTTP = """
-import base64, json, sys, urllib.error, urllib.request
+import base64, json, os, ssl, sys, urllib.error, urllib.request
 asked = json.loads(sys.argv[1])
 headers = dict(asked['headers'])
 def read(name):
@@ -61,7 +61,10 @@ if asked['user']:
     password = read(asked['password_of']) if asked['password_of'] else asked['password']
     headers['Authorization'] = 'Basic ' + base64.b64encode(f"{asked['user']}:{password}".encode()).decode()
 request = urllib.request.Request(asked['url'], method=asked['method'], headers=headers)
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+trust = ssl.create_default_context()
+if os.path.exists(asked['authority']):
+    trust.load_verify_locations(asked['authority'])
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
 try:
     with opener.open(request, timeout=60) as answer:
         print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
@@ -127,6 +130,7 @@ class Node:
             "headers": headers or {},
             "secret_headers": secret_headers or {},
             "secrets_file": expected.SECRETS_FILE,
+            "authority": expected.AUTHORITY_FILE,
         }
         status, body = self.python(HTTP, json.dumps(asked))
         return int(status), str(body)

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from testbed.cluster import Cluster, Run
+from testbed.cluster import Cluster, Door, Run, address
+from testbed.developer import Developer
 from testbed.hello import Hello
 from testinfra.host import get_host
 from testinfra.utils.ansible_runner import AnsibleRunner
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _deployment(inventory: str) -> Deployment:
     runner = AnsibleRunner(inventory)
     groups = {group: frozenset(runner.get_hosts(group)) for group in (expected.CONTROL_GROUP, expected.WORKERS_GROUP)}
+    (control,) = groups[expected.CONTROL_GROUP]
+    settings = runner.get_variables(control)
+    origin = str(settings["trigger_origin"])
+    if origin.startswith("https://"):
+        groups[expected.GATEWAY] = groups[expected.CONTROL_GROUP]
+        if settings.get("gateway_tls") == "internal":
+            groups[expected.AUTHORITY] = groups[expected.CONTROL_GROUP] | groups[expected.WORKERS_GROUP]
     return Deployment(
         tuple(
             Node(
@@ -54,6 +62,8 @@ def _deployment(inventory: str) -> Deployment:
             for name in runner.get_hosts("all")
         ),
         inventory,
+        origin,
+        str(settings.get("trigger_private_address", "")),
     )
 
 
@@ -68,7 +78,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `node` on every host, and one that asks for `worker` on every worker."""
     for fixture, group in GROUPS.items():
         if fixture in metafunc.fixturenames:
-            nodes = [node for node in _of(metafunc.config).nodes if group == "all" or group in node.groups]
+            # Hosts that the playbook deploys nothing on are the affair of their scenario.
+            nodes = [
+                node for node in _of(metafunc.config).nodes if (node.groups if group == "all" else group in node.groups)
+            ]
             metafunc.parametrize(fixture, nodes, ids=[node.name for node in nodes])
 
 
@@ -93,7 +106,12 @@ def secrets(deployment: Deployment) -> Secrets:
 @pytest.fixture(scope="session")
 def hello(deployment: Deployment) -> Hello:
     """The developer's side: deploys the hello task and triggers runs of it."""
-    return Hello(Cluster(deployment.control.name))
+    name = deployment.control.name
+    if not deployment.gateway:
+        return Hello(Cluster(name))
+    door = Door(deployment.origin, address(name), deployment.control.read(expected.AUTHORITY_FILE))
+    (machine,) = (node for node in deployment.nodes if not node.groups)
+    return Developer(Cluster(name, door=door), machine=machine.name, registry=deployment.registry)
 
 
 def _forbidden(deployment: Deployment, worker: Node) -> list[str]:
@@ -117,8 +135,10 @@ def forbidden(deployment: Deployment) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def allowed(deployment: Deployment) -> list[str]:
     """Addresses (host:port) that every task has to reach; they also prove that the looking works."""
-    published = [port for row in expected.CONTAINERS[expected.CONTROL_GROUP] for port in row.published.values()]
-    return ["supervisor:8020", *(f"{deployment.control.name}:{port}" for port in sorted(published))]
+    control = deployment.control
+    published = [f"{control.name}:{port}" for row in control.expected.values() for port in row.published.values()]
+    private = [f"{deployment.private_address}:{port}" for row in control.expected.values() for port in row.private]
+    return ["supervisor:8020", *sorted(published), *sorted(private)]
 
 
 @pytest.fixture(scope="session")

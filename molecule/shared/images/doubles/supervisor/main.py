@@ -19,6 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, Uni
 from yarl import URL
 
 from doubles import socketio
+from doubles.authorities import trusted
 from doubles.rules import fatal, load
 from doubles.supervisor.config import (
     Settings,
@@ -295,7 +296,8 @@ async def start(config: Settings) -> None:
     # No drain: the signal ends the program at once, with the status of one that has no handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, os._exit, 128 + number)
-    async with ClientSession(connector=TCPConnector(limit=0)) as session:
+    connector = TCPConnector(limit=0, ssl=trusted(os.environ))
+    async with ClientSession(connector=connector) as session:
         supervisor = Supervisor(config, session)
         async with supervisor.docker.session:
             await supervisor.run()

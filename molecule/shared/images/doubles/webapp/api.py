@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import ClientError, WSCloseCode, web
 
 from doubles import socketio
 from doubles.webapp.clickhouse import ClickHouseError, query
@@ -98,6 +98,7 @@ class Api:
             web.post("/otel/v1/traces", self.otel),
             web.post("/otel/v1/logs", self.otel),
             web.get("/socket.io/", self.socket),
+            web.get("/ws", self.developer_socket),
             web.get("/api/v2/whoami", self.whoami),
             web.get("/api/v1/orgs", self.organizations),
             web.get("/api/v1/projects", self.projects),
@@ -157,6 +158,15 @@ class Api:
     async def socket(self, request: web.Request) -> web.StreamResponse:
         worker = await self.workers.authenticate(request.headers)
         return await socketio.serve(request, "/worker", worker is not None)
+
+    async def developer_socket(self, request: web.Request) -> web.StreamResponse:
+        """For `trigger dev` of the old engine: whoever is not let in is told so after the upgrade."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise refusal("Not found", 404)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Missing Authorization header")
+        return socket
 
     # --- people --------------------------------------------------------------------------------------------------
 
@@ -387,7 +397,7 @@ class Api:
             raise refusal("Object store credentials are not set", 500)
         name = f"payload-{random_text(16)}.json"
         try:
-            async with ClientSession() as session:
+            async with self.store.session() as session:
                 await upload(session, self.store, self.packet_name(environment, name), payload.encode())
         except (ClientError, TimeoutError) as failure:
             log("error", "Failed to upload packet to object store", error=str(failure))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from aiohttp import web
@@ -30,8 +30,9 @@ from doubles.webapp.state import State, reply
 
 YEAR = 31536000
 CODE_LIFE = "10 minutes"
-# Links that one address may ask for: how many within how many seconds.
+# Links that one mail address, and one client, may ask for: how many within how many seconds.
 LINK_RATES = ((3, 60), (30, 86400))
+CLIENT_RATES = ((10, 60),)
 LIMITER_SECONDS = 5
 # A session that carries no user but what the next page shows: the words of the original.
 SHOWN = "show "
@@ -46,6 +47,11 @@ def link_origin(headers: Mapping[str, str]) -> str:
     local = "localhost" in host or "127.0.0.1" in host
     scheme = "http" if local else headers.get("X-Forwarded-Proto") or "https"
     return f"{scheme}://{host}"
+
+
+def client(forwarded: Iterable[str]) -> str:
+    """Who asks: what the nearest proxy has added at the end; without a proxy nobody is counted."""
+    return ",".join(forwarded).rpartition(",")[2].strip()
 
 
 def matches(pattern: str, mail: str) -> bool:
@@ -143,20 +149,25 @@ class Login:
             raise web.HTTPFound("/login")
         return self.html("Create an Organization")
 
-    async def _within_rate(self, mail: str) -> bool:
+    async def _within_rate(self, mail: str, client_ip: str) -> bool:
         """What the limiter does not answer in time counts as yes."""
         if self.state.environment.get("LOGIN_RATE_LIMITS_ENABLED", "1").lower() not in ("1", "true"):
             return True
         try:
-            return await asyncio.wait_for(self._count(mail), LIMITER_SECONDS)
+            within = await asyncio.wait_for(self._count(mail, client_ip), LIMITER_SECONDS)
         except (TimeoutError, RedisError, OSError) as failure:
             log("error", "Rate limiter failed", error=str(failure))
             return True
+        if not within:
+            log("warn", "Login magic link rate limit exceeded", clientIp=client_ip or None, email=mail)
+        return within
 
-    async def _count(self, mail: str) -> bool:
+    async def _count(self, mail: str, client_ip: str) -> bool:
         now = utc_now().timestamp()
-        for most, seconds in LINK_RATES:
-            key = f"auth:magiclink:{mail}:{seconds}"
+        limits = [(mail, *rate) for rate in LINK_RATES]
+        limits += [(f"ip:{client_ip}", *rate) for rate in CLIENT_RATES if client_ip]
+        for who, most, seconds in limits:
+            key = f"auth:magiclink:{who}:{seconds}"
             await self.state.redis.zremrangebyscore(key, 0, now - seconds)
             if await self.state.redis.zcard(key) >= most:
                 return False
@@ -169,7 +180,7 @@ class Login:
         mail = str(form.get("email", "")).strip().lower()
         if form.get("action") != "send" or "@" not in mail:
             return self.refused(NO_MAIL)
-        if not await self._within_rate(mail):
+        if not await self._within_rate(mail, client(request.headers.getall("X-Forwarded-For", []))):
             return self.refused(TOO_MANY)
         if not allowed(self.state.settings.whitelisted_emails, mail):
             return self.refused(UNAUTHORIZED)

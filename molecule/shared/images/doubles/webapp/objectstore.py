@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
+from doubles.authorities import trusted
 from doubles.sigv4 import Key, presign
 from doubles.webapp.ids import random_text
 from doubles.webapp.log import log
@@ -25,6 +27,10 @@ class ObjectStore:
     origin: str
     key: Key
     region: str
+    trust: ssl.SSLContext
+
+    def session(self) -> ClientSession:
+        return ClientSession(connector=TCPConnector(ssl=self.trust), timeout=ClientTimeout(total=10))
 
     def presigned(self, method: str, name: str) -> str:
         """The base address gives scheme and host only; its path is overwritten."""
@@ -39,9 +45,8 @@ def object_store(environment: Mapping[str, str]) -> ObjectStore | None:
     if not (base and access and secret):
         return None
     parts = urlsplit(base)
-    return ObjectStore(
-        f"{parts.scheme}://{parts.netloc}", Key(access, secret), environment.get("OBJECT_STORE_REGION") or "us-east-1"
-    )
+    region = environment.get("OBJECT_STORE_REGION") or "us-east-1"
+    return ObjectStore(f"{parts.scheme}://{parts.netloc}", Key(access, secret), region, trusted(environment))
 
 
 async def upload(session: ClientSession, store: ObjectStore, name: str, body: bytes) -> None:
@@ -61,7 +66,7 @@ async def download(session: ClientSession, store: ObjectStore, name: str) -> byt
 async def prove(store: ObjectStore, tries: int = 60) -> None:
     """Put and get one object by the public address. The bucket may come after the webapp, so this asks for a while."""
     content, failure = random_text(32).encode(), ""
-    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
+    async with store.session() as session:
         for _ in range(tries):
             try:
                 await upload(session, store, "self-test", content)

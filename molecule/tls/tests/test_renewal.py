@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""A certificate is renewed while everything that a deployment keeps open is open, and none of it notices."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from testbed.developer import Developer
+from verification.deployment import Deployment
+from verification.nodes import Node, eventually
+from verification.secrets import Secrets
+from wire import GATEWAY, certificate, hold
+
+SUPERVISOR = "trigger-supervisor-supervisor-1"
+# Another authority of the same root: Caddy has to make every certificate anew, and nobody has to trust anybody new.
+RENEW = """
+set -eu
+cd /etc/caddy
+sed -e 's/\\bca trigger\\b/ca renewed/' -e 's,import clients/,import /etc/caddy/clients/,' Caddyfile > /tmp/renewed
+grep -q 'ca renewed' /tmp/renewed
+caddy reload --config /tmp/renewed --adapter caddyfile
+"""
+RELOAD = ["caddy", "reload", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile", "--force"]
+IMAGE = """
+set -eu
+folder=$(mktemp -d /var/tmp/large.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+head -c 300M /dev/urandom > "$folder/large"
+printf 'FROM hello:plain\\nCOPY large /large\\n' > "$folder/Dockerfile"
+docker build --quiet --tag "$1" "$folder"
+"""
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What was seen before, during and after."""
+
+    before: dict[str, str]
+    after: dict[str, str]
+    held: dict[str, Any]
+    pushing: bool
+    pushed: subprocess.CompletedProcess[str]
+    digests: tuple[str, str]
+    supervisors: dict[str, str]
+
+
+def worker_headers(deployment: Deployment, secrets: Secrets) -> dict[str, str]:
+    """Those of a worker that is there: another name would become another instance."""
+    return {
+        "Authorization": f"Bearer {secrets['worker_token']}",
+        "x-trigger-worker-instance-name": deployment.workers[0].name,
+        "x-trigger-worker-managed-secret": secrets["managed_worker_secret"],
+    }
+
+
+@pytest.fixture(scope="module")
+def renewal(deployment: Deployment, control: Node, machine: Node, developer: Developer, secrets: Secrets) -> Renewal:
+    """Renew in the middle of a push, with a WebSocket, long polls and a slow request open."""
+    developer.image()
+    name = f"{developer.registry}/trigger/large:1"
+    developer.machine_runs("sh", "-c", IMAGE, "sh", name)
+    developer.login()
+    uploads = "docker exec trigger-registry-trigger-registry-1 sh -c %s"
+    uploading = "ls /var/lib/registry/docker/registry/v2/repositories/trigger/large/_uploads"
+    began = time.time()
+    held = hold(machine, "trigger.tls", worker_headers(deployment, secrets))
+    before = certificate(machine, "trigger.tls")
+    command = ["docker", "exec", machine.name, "docker", "push", name]
+    push = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert eventually(lambda: control.run(uploads, uploading).stdout.strip() or push.poll() is not None, 60)
+    try:
+        control.output("docker exec %s sh -c %s", GATEWAY, RENEW)
+        pushing = push.poll() is None
+        after = certificate(machine, "trigger.tls")
+        output, _ = push.communicate(timeout=300)
+        # One poll that has begun after the renewal, too.
+        time.sleep(11)
+        fared = held.end()
+    finally:
+        control.output(" ".join(["docker exec", GATEWAY, *RELOAD]))
+    pushed = subprocess.CompletedProcess(command, push.returncode, output)
+    local = developer.machine_runs("docker", "image", "inspect", "--format", "{{json .RepoDigests}}", name)
+    developer.machine_runs("docker", "image", "rm", "--force", name)
+    again = developer.machine_runs("docker", "pull", name)
+    developer.machine_runs("docker", "logout", developer.registry)
+    logs = {
+        worker.name: worker.output("docker logs --since %s %s 2>&1", str(int(began)), SUPERVISOR)
+        for worker in deployment.workers
+    }
+    return Renewal(before, after, fared, pushing, pushed, (local, again), logs)
+
+
+pytestmark = pytest.mark.changes
+
+
+def test_the_certificate_is_another_one(renewal: Renewal) -> None:
+    assert renewal.after["serial"] != renewal.before["serial"]
+
+
+def test_a_push_of_300_mb_goes_through(renewal: Renewal) -> None:
+    assert renewal.pushing, "the push was over before the renewal"
+    assert renewal.pushed.returncode == 0, renewal.pushed.stdout[-800:]
+    digest = renewal.digests[0].partition("@")[2].partition('"')[0]
+    assert digest.startswith("sha256:")
+    assert digest in renewal.digests[1], "what was pulled is not what was pushed"
+
+
+def test_a_websocket_stays_open(renewal: Renewal) -> None:
+    assert renewal.held["websocket"] == "answers"
+
+
+def test_a_slow_request_is_answered(renewal: Renewal) -> None:
+    assert renewal.held["upload"] == 200
+
+
+def test_no_long_poll_is_lost(renewal: Renewal) -> None:
+    statuses = [status for status, _ in renewal.held["polls"]]
+    assert len(statuses) >= 2
+    assert set(statuses) == {200}
+    assert max(seconds for _, seconds in renewal.held["polls"]) > 5, "no poll was a long one"
+
+
+def test_no_supervisor_notices(renewal: Renewal) -> None:
+    for name, text in renewal.supervisors.items():
+        noticed = [line for line in text.splitlines() if lost(line)]
+        assert noticed == [], name
+
+
+def lost(line: str) -> bool:
+    """Tell whether a line of a supervisor speaks of a lost connection."""
+    said = ("Failed to dequeue", "[WS] Disconnected", "[WS] Connection error", "Failed to send")
+    return any(words in line for words in said)

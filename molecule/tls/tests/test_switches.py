@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: MIT
+"""One play after the other: the operator's certificates, their renewal, users that change, an ACME server, and back."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from machines import now
+from test_renewal import worker_headers
+from testbed.cluster import Run, address
+from testbed.common import TestbedError
+from testbed.developer import Developer
+from verification import expected
+from verification.deployment import Deployment, Play
+from verification.nodes import Node, eventually
+from verification.secrets import Secrets, leaks
+from wire import GATEWAY, Held, certificate, chain, hold, send
+
+pytestmark = pytest.mark.changes
+
+NAMES = ("trigger.tls", "registry.trigger.tls", "objects.trigger.tls")
+PASSWORDS = {"first": "ci $first' \"#% password", "second": "ci-second-password", "gone": "of-who-goes-away"}
+ADDRESSES = {"trigger_private_address": "", "gateway_runner_trusts_ca": True}
+DAY = datetime.timedelta(days=1)
+
+
+def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """An authority of the operator's own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key, signed("Operator's authority", key, None, key)
+
+
+def signed(
+    subject: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None, signer: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    """A certificate for the names of the scenario, or for an authority where nobody signs."""
+    now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + 90 * DAY)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    if issuer:
+        names = x509.SubjectAlternativeName([x509.DNSName(each) for each in NAMES])
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        builder = builder.add_extension(names, critical=False).add_extension(identifier, critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def write(folder: Path, name: str, made: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """Write a certificate and its key; give the settings that name them."""
+    shown, private = folder / f"{name}.pem", folder / f"{name}.key"
+    shown.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.touch(mode=0o600)
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return {"gateway_certificate_file": str(shown), "gateway_certificate_key_file": str(private)}
+
+
+def users(**passwords: str) -> list[dict[str, str]]:
+    """Users of the registry."""
+    return [{"name": name, "password": password} for name, password in passwords.items()]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The plays with certificates of the operator's, and what was seen between and after them."""
+
+    first: Play
+    second: Play
+    shown: tuple[dict[str, str], dict[str, str]]
+    chains: dict[str, bool]
+    run: Run
+    logins: tuple[dict[str, bool], dict[str, bool]]
+    held: dict[str, Any]
+    last_run: Run
+
+
+def accepted(developer: Developer, **logins: str) -> dict[str, bool]:
+    """Tell who is let in, by `user` or `user__which`."""
+    found: dict[str, bool] = {}
+    for who, password in logins.items():
+        try:
+            developer.login(who.partition("__")[0], password)
+        except TestbedError as refusal:
+            if "401" not in str(refusal) and "unauthorized" not in str(refusal):
+                raise
+            found[who] = False
+        else:
+            found[who] = True
+            developer.machine_runs("docker", "logout", developer.registry)
+    return found
+
+
+def client(deployment: Deployment, values: dict[str, Any], scratch: Path) -> Play:
+    """Prepare the developer's machine."""
+    return deployment.play(values=values, scratch=scratch, playbook="selfhosted.trigger_dev.registry_client")
+
+
+@pytest.fixture(scope="module")
+def files(
+    deployment: Deployment,
+    machine: Node,
+    developer: Developer,
+    trusting: Developer,
+    secrets: Secrets,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Files:
+    """Two plays: the operator's certificates and two users, then a renewed certificate and other passwords."""
+    folder = tmp_path_factory.mktemp("files")
+    root_key, root = authority()
+    key = ec.generate_private_key(ec.SECP256R1())
+    (folder / "ca.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
+    values: dict[str, Any] = {"gateway_tls": "files", "gateway_ca_file": str(folder / "ca.pem"), **ADDRESSES}
+    values |= write(folder, "first", signed("first", key, root, root_key), key)
+    values["registry_users"] = users(ci=PASSWORDS["first"], gone=PASSWORDS["gone"])
+    first = deployment.play("-vvv", "--diff", values=values, scratch=folder)
+    assert first.code == 0, first.ending()
+    assert client(deployment, values, folder).code == 0
+    chains = {f"{node.name} {name}": chain(node, name).rc == 0 for node in deployment.nodes for name in NAMES}
+    shown = certificate(machine, "trigger.tls")
+    old = secrets["registry_password"]
+    before = accepted(developer, ci=PASSWORDS["first"], gone=PASSWORDS["gone"], trigger=old)
+    run = now(deployment, trusting).run({"issuers": [f"https://{name}" for name in NAMES], "pad": 200_000})
+
+    renewed = ec.generate_private_key(ec.SECP256R1())
+    values |= write(folder, "second", signed("second", renewed, root, root_key), renewed)
+    values["registry_users"] = users(ci=PASSWORDS["second"])
+    values["trigger_secrets"] = {"registry_password": "another-password-of-the-registry"}
+    held: Held = hold(machine, "trigger.tls", worker_headers(deployment, secrets))
+    second = deployment.play("-vvv", "--diff", values=values, scratch=folder)
+    assert second.code == 0, second.ending()
+    new = certificate(machine, "trigger.tls")
+    fared = held.end()
+    after = accepted(
+        developer,
+        ci=PASSWORDS["second"],
+        ci__old=PASSWORDS["first"],
+        gone=PASSWORDS["gone"],
+        trigger="another-password-of-the-registry",
+        trigger__old=old,
+    )
+    # An image that no worker has yet: it has to be pulled with the new password.
+    door = now(deployment, developer)
+    last_run = door.run()
+    return Files(first, second, (shown, new), chains, run, (before, after), fared, last_run)
+
+
+def test_the_operators_certificate_is_shown(files: Files) -> None:
+    assert all("Operator" in shown["issuer"] for shown in files.shown)
+    assert {name for name, verified in files.chains.items() if not verified} == set()
+    assert len(files.chains) == 12
+
+
+def test_everything_is_https_when_the_images_carry_the_authority(files: Files) -> None:
+    assert files.run.status == "COMPLETED"
+    assert files.run.output["origin"] == "https://trigger.tls"
+    assert files.run.output["issuer"] == "Operator's authority"
+    assert set(files.run.output["issuers"].values()) == {"Operator's authority"}
+    assert len(files.run.output["pad"]) == 200_000, "through the object store, by a presigned https address"
+
+
+def test_nothing_is_open_for_plain_http_then(files: Files, deployment: Deployment) -> None:
+    assert files.second.code == 0
+    places = [f"{deployment.private_address}:{port}" for port in (8080, 9080, 443)]
+    assert list(deployment.workers[0].connects(places).values()) == [False, False, True]
+
+
+def test_a_renewed_certificate_is_taken_without_a_break(files: Files) -> None:
+    assert files.shown[0]["serial"] != files.shown[1]["serial"]
+    assert files.held["websocket"] == "answers"
+    assert files.held["upload"] == 200
+    assert {status for status, _ in files.held["polls"]} == {200}
+    assert len(files.held["polls"]) >= 2
+
+
+def test_passwords_change_and_users_go(files: Files) -> None:
+    assert files.logins[0] == {"ci": True, "gone": True, "trigger": True}
+    assert files.logins[1] == {"ci": True, "ci__old": False, "gone": False, "trigger": True, "trigger__old": False}
+
+
+def test_workers_pull_with_the_new_password(files: Files) -> None:
+    assert files.last_run.status == "COMPLETED"
+
+
+def test_no_password_and_no_key_was_shown(files: Files, secrets: Secrets) -> None:
+    told = secrets.and_also(**PASSWORDS)
+    for play in (files.first, files.second):
+        assert leaks(play.output, told) == set()
+        assert "PRIVATE KEY" not in play.output
+
+
+@dataclass(frozen=True)
+class Acme:
+    """The play with an ACME server."""
+
+    play: Play
+    shown: dict[str, dict[str, str]]
+    chains: dict[str, bool]
+    renewed: dict[str, str]
+    otel: dict[str, int]
+    metrics: int
+
+
+@pytest.fixture(scope="module")
+def acme(
+    deployment: Deployment, control: Node, machine: Node, files: Files, tmp_path_factory: pytest.TempPathFactory
+) -> Acme:
+    """A play with pebble's certificates and two doors that are usually otherwise; then the certificates are lost."""
+    assert files.second.code == 0
+    folder = tmp_path_factory.mktemp("acme")
+    # Where prepare.yml has left it.
+    folders = Path(deployment.inventory).resolve().parents
+    (server,) = (folder / "pebble-ca.pem" for folder in folders if (folder / "pebble-ca.pem").exists())
+    fetch = (
+        "import ssl, urllib.request; print(urllib.request.urlopen('https://developer.tls:15000/roots/0',"
+        " context=ssl.create_default_context(cafile='/srv/pebble/cert.pem')).read().decode())"
+    )
+    (folder / "root.pem").write_text(machine.output("python3 -c %s", fetch) + "\n")
+    values = {
+        "gateway_tls": "acme",
+        "gateway_acme_directory_url": "https://developer.tls:14000/dir",
+        "gateway_acme_ca_file": str(server),
+        "gateway_ca_file": str(folder / "root.pem"),
+        "gateway_otel_clients": [f"{address(machine.name)}/32"],
+        "gateway_metrics_enabled": True,
+    }
+    play = deployment.play("--diff", values=values, scratch=folder)
+    assert play.code == 0, play.ending()
+    assert client(deployment, values, folder).code == 0
+    names = NAMES[:2]
+    shown = {name: certificate(machine, name) for name in names}
+    chains = {f"{node.name} {name}": chain(node, name).rc == 0 for node in deployment.nodes for name in names}
+    kind = {"Content-Type": "application/json"}
+    otel: dict[str, int] = {}
+    for node in deployment.nodes:
+        otel[node.name] = send(node, "trigger.tls", "/otel/v1/traces", "POST", headers=kind, body="{}").status
+    metrics = send(machine, "trigger.tls", "/metrics").status
+    control.output("rm -r %s/gateway/data/caddy/certificates", expected.DIRECTORY)
+    control.output("docker restart %s", GATEWAY)
+    renewed = wait_for(machine, {row["serial"] for row in shown.values()})
+    return Acme(play, shown, chains, renewed, otel, metrics)
+
+
+def wait_for(machine: Node, old: set[str]) -> dict[str, str]:
+    """Wait for a certificate that was not there before."""
+
+    def another() -> dict[str, str] | None:
+        try:
+            found = certificate(machine, "trigger.tls")
+        except AssertionError:
+            return None
+        return found if found.get("serial") not in old else None
+
+    found = eventually(another, 90)
+    assert found, "no new certificate"
+    return dict(found)
+
+
+def test_certificates_come_from_the_acme_server(acme: Acme) -> None:
+    assert {"Pebble" in row["issuer"] for row in acme.shown.values()} == {True}
+    assert {name for name, verified in acme.chains.items() if not verified} == set()
+
+
+def test_a_lost_certificate_is_issued_again(acme: Acme) -> None:
+    assert "Pebble" in acme.renewed["issuer"]
+    assert acme.renewed["serial"] not in {row["serial"] for row in acme.shown.values()}
+
+
+def test_telemetry_can_be_limited(acme: Acme, deployment: Deployment, machine: Node) -> None:
+    allowed = {machine.name, *(worker.name for worker in deployment.workers)}
+    assert {name for name, status in acme.otel.items() if status == 200} == allowed
+    assert acme.otel[deployment.control.name] == 403
+
+
+def test_metrics_can_be_asked_for(acme: Acme) -> None:
+    assert acme.metrics == 200
+
+
+@dataclass(frozen=True)
+class Back:
+    """The last play: everything as it was at first."""
+
+    play: Play
+    root: tuple[str, str]
+    run: Run
+
+
+@pytest.fixture(scope="module")
+def back(deployment: Deployment, acme: Acme, developer: Developer, tmp_path_factory: pytest.TempPathFactory) -> Back:
+    """Go back to the authority of the deployment's own."""
+    assert acme.play.code == 0
+    folder = tmp_path_factory.mktemp("back")
+    assert developer.cluster.door
+    play = deployment.play(scratch=folder)
+    assert play.code == 0, play.ending()
+    assert client(deployment, {}, folder).code == 0
+    again = now(deployment, developer)
+    assert again.cluster.door
+    return Back(play, (developer.cluster.door.authority, again.cluster.door.authority), again.run())
+
+
+def test_the_authority_was_made_once(back: Back) -> None:
+    assert back.root[0].strip() == back.root[1].strip()
+
+
+def test_runs_go_through_again(back: Back, deployment: Deployment) -> None:
+    assert back.run.status == "COMPLETED"
+    assert back.run.output["origin"] == f"http://{deployment.private_address}:8080"
