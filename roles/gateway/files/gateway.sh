@@ -26,6 +26,7 @@ run)
   exec caddy run $configuration
   ;;
 validate)
+  export XDG_DATA_HOME=/tmp/data
   # shellcheck disable=SC2086
   exec caddy validate $configuration
   ;;
