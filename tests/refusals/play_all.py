@@ -7,31 +7,13 @@ goes to FOLDER/output, the exit code to FOLDER/code. Ansible is loaded once and 
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
 
-from ansible.cli.playbook import PlaybookCLI
-from ansible.plugins import loader
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule/shared"))
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-ACTIONS = ("assert", "command", "debug", "fail", "include_role", "include_tasks", "normal", "validate_argument_spec")
-
-
-def load() -> None:
-    """Load what every task would load again in a process of its own (measured: a third of the time)."""
-    loader.init_plugin_loader()
-    for kind in (loader.filter_loader, loader.test_loader):
-        list(kind.all())
-    for name in ACTIONS:
-        loader.action_loader.get(f"ansible.builtin.{name}", class_only=True)
-    for path in PLUGINS.glob("filter/*.py"):
-        loader.filter_loader.get(f"selfhosted.trigger_dev.{path.stem}")
-    for path in PLUGINS.glob("lookup/*.py"):
-        loader.lookup_loader.get(f"selfhosted.trigger_dev.{path.stem}", class_only=True)
-    # These processes do not live long enough to need it.
-    gc.disable()
+from testbed import preloaded
 
 
 def play(playbook: str, folder: Path) -> int:
@@ -40,7 +22,7 @@ def play(playbook: str, folder: Path) -> int:
     for standard in (1, 2):
         os.dup2(output, standard)
     try:
-        PlaybookCLI.cli_executor(["ansible-playbook", "-i", str(folder / "hosts.json"), playbook])
+        preloaded.play(["-i", str(folder / "hosts.json"), playbook])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:
@@ -51,7 +33,7 @@ def play(playbook: str, folder: Path) -> int:
 
 def main(playbook: str, folders: list[Path]) -> None:
     """Keep one fork for each processor busy."""
-    load()
+    preloaded.load()
     running: dict[int, Path] = {}
     waiting = list(folders)
     while waiting or running:

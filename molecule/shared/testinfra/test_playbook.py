@@ -10,7 +10,7 @@ import pytest
 from verification.deployment import Deployment, Play, differences
 from verification.secrets import Secrets, leaks
 
-pytestmark = pytest.mark.changes
+pytestmark = pytest.mark.repeats
 
 
 @dataclass(frozen=True)

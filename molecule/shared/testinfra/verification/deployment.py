@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from testbed import preloaded
+
 from . import expected
 from .nodes import Node
 from .secrets import Secrets
@@ -182,7 +184,7 @@ class Deployment:
             row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
             playbook = str(scratch / "play.json")
             Path(playbook).write_text(json.dumps([row | {"roles": [f"selfhosted.trigger_dev.{role}"]}]))
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory or self.inventory, *options]
+        command = [sys.executable, preloaded.__file__, "-i", inventory or self.inventory, *options]
         if values is not None:
             assert scratch is not None
             file = scratch / "values.json"

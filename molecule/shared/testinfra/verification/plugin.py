@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures of the verification, and the order of its tests: looking first, changing later, breaking last."""
+"""Fixtures of the verification, and the order of its tests: looking first, then repeating, changing, breaking."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .nodes import Node
 from .secrets import Secrets
 
 MARKERS = {
+    # Right behind the first run: after a change, a second run that still has something to do would not be noticed.
+    "repeats": "deploys once more what is deployed, which changes nothing",
     "changes": "changes the deployment, and leaves it working",
     "breaks": "breaks the deployment, and mends it",
 }
