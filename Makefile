@@ -2,6 +2,8 @@
 # Each target installs what it needs: a Python environment in .cache/venv; the testbed sees to engine, images and nodes.
 
 MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 VENV := .cache/venv
 READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -10,12 +12,15 @@ export PYTHONUNBUFFERED := 1
 # IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
 export IMAGES ?= doubles
 TESTBED := python -m testbed
-SCENARIOS := default cluster external_services upgrade tls
-# Parts of `make test`, in this order.
-PARTS := lint unit refusals $(SCENARIOS:%=molecule-%)
+SCENARIOS := default tls external_services cluster upgrade
+# Parts of `make test`, begun in this order: the longest scenarios first, so that none runs alone at the end.
+PARTS := images lint unit refusals $(SCENARIOS:%=molecule-%)
+# How many of them run at the same time: each one leaves processors idle while it waits for hosts.
+JOBS ?= 2
+TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test lint unit refusals molecule $(SCENARIOS:%=molecule-%) build clean
+.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals molecule $(SCENARIOS:%=molecule-%) build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,11 +42,21 @@ lab-down: $(READY) ## Remove the lab and everything that lab and tests have made
 images: $(READY) ## Build node and service images
 	@$(TESTBED) images
 
-test: $(READY) ## Everything that is tested, with the time of each part
-	@times=""; for part in $(PARTS); do \
-	    began=$$(date +%s); $(MAKE) $$part || { echo "make test: $$part failed$$times" >&2; exit 1; }; \
-	    times="$$times; $$part $$(($$(date +%s) - began)) s"; \
-	done; echo "make test: all green$$times"
+test: $(READY) ## Everything that is tested, JOBS=2 parts at a time, with the time of each part
+	@rm -rf $(TIMES) && mkdir -p $(TIMES)
+	@$(MAKE) --jobs=$(JOBS) $(PARTS:%=part-%); code=$$?; \
+	times=$$(for part in $(PARTS); do if [ -f $(TIMES)/$$part ]; then echo -n "; $$part $$(< $(TIMES)/$$part)"; fi; done); \
+	[ $$code = 0 ] || { echo "make test: failed$$times" >&2; exit 1; }; \
+	echo "make test: all green$$times"
+
+# Each line carries the name of its part. When one fails, those that run beside it go on to their end, and no other begins.
+$(PARTS:%=part-%): part-%: $(READY)
+	@$(MAKE) $* 2>&1 | sed --unbuffered 's/^/[$*] /'; code=$$?; \
+	[ $$code = 0 ] || failed="failed after "; \
+	echo "$$failed$$SECONDS s" > $(TIMES)/$*; exit $$code
+
+# One command builds what all of them need.
+$(SCENARIOS:%=part-molecule-%): part-images
 
 lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	ansible-lint --offline --strict

@@ -16,7 +16,7 @@ description:
 attributes:
   check_mode:
     support: full
-    description: Predicts truly, also where the folder is missing. With O(validate) a scratch folder is made and removed.
+    description: Predicts truly, also where the folder is missing. O(validate) uses a scratch folder that goes again.
   diff_mode:
     support: full
     description: Shows names, owners and modes, never content.

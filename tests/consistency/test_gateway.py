@@ -146,7 +146,7 @@ class Gateway:
     """A running Caddy."""
 
     folder: Path
-    http: int
+    redirecting: int
     https: int
     private: int
     admin: int
@@ -245,7 +245,14 @@ def run_gateway(
     def run(case: str, host_address: str = "127.0.0.9") -> Gateway:
         gateway = configured(tmp_path_factory.mktemp(case), rendered[case]["caddyfile"], upstream, host_address)
         with (gateway.folder / "log").open("wb") as log:
-            command = [CADDY, "run", "--config", gateway.folder / "Caddyfile", "--adapter", "caddyfile"]
+            command: list[str | Path] = [
+                CADDY,
+                "run",
+                "--config",
+                gateway.folder / "Caddyfile",
+                "--adapter",
+                "caddyfile",
+            ]
             started.append(subprocess.Popen(command, env=gateway.environment, stdout=log, stderr=log))
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
@@ -253,7 +260,7 @@ def run_gateway(
                 if CASES[case]["gateway_tls"] == "internal":
                     gateway.ask("trigger.example.com")
                 else:
-                    gateway.ask("trigger.example.com", port=gateway.http, tls=False)
+                    gateway.ask("trigger.example.com", port=gateway.redirecting, tls=False)
             except OSError:
                 assert time.monotonic() < deadline, (gateway.folder / "log").read_text()[-2000:]
                 time.sleep(0.1)
@@ -299,7 +306,7 @@ def test_the_s3_api_has_one_address(gateway: Gateway) -> None:
 
 
 def test_callers_cannot_say_who_they_are(gateway: Gateway) -> None:
-    lies = {
+    lies: dict[str, Any] = {
         "X_Forwarded_For": "198.51.100.1",
         "X_Forwarded_Host": "evil.example",
         "X_Forwarded_Proto": "http",
@@ -318,16 +325,16 @@ def test_another_host_than_that_of_the_connection_is_refused(gateway: Gateway, h
 
 
 def test_http_only_redirects(gateway: Gateway) -> None:
-    status, _, headers = gateway.ask("trigger.example.com", "/a?b", port=gateway.http, tls=False)
+    status, _, headers = gateway.ask("trigger.example.com", "/a?b", port=gateway.redirecting, tls=False)
     assert (status, headers["location"]) == (308, "https://trigger.example.com/a?b")
-    assert gateway.ask("unknown.example.com", port=gateway.http, tls=False)[0] == 421
+    assert gateway.ask("unknown.example.com", port=gateway.redirecting, tls=False)[0] == 421
 
 
 def test_redirects_lead_to_another_port_than_443_too(run_gateway: Callable[..., Gateway]) -> None:
     other = run_gateway("other-port")
-    status, _, headers = other.ask("registry.trigger.example.com", "/a?b", port=other.http, tls=False)
+    status, _, headers = other.ask("registry.trigger.example.com", "/a?b", port=other.redirecting, tls=False)
     assert (status, headers["location"]) == (308, "https://registry.trigger.example.com:8443/a?b")
-    assert other.ask("unknown.example.com", port=other.http, tls=False)[0] == 421
+    assert other.ask("unknown.example.com", port=other.redirecting, tls=False)[0] == 421
 
 
 def test_an_unknown_name_gets_no_certificate(gateway: Gateway) -> None:
@@ -354,7 +361,7 @@ def test_metrics_and_telemetry_can_be_opened(opened: Gateway) -> None:
 
 def test_the_private_address_is_for_its_clients(gateway: Gateway) -> None:
     """A worker's file lets it pass, after a reload; a stranger gets nothing."""
-    private = {"port": gateway.private, "tls": False}
+    private: dict[str, Any] = {"port": gateway.private, "tls": False}
     assert gateway.ask(PRIVATE, **private)[0] == 403
     client = gateway.folder / "clients/worker.caddy"
     client.write_text("remote_ip 127.0.0.1\n")
@@ -397,7 +404,7 @@ def test_stored_objects_come_as_they_are(opened: Gateway) -> None:
 
 def test_a_proxy_in_front_is_believed_and_has_to_say_https(run_gateway: Callable[..., Gateway]) -> None:
     gateway = run_gateway("off", "127.0.0.1")
-    plain = {"port": gateway.http, "tls": False}
+    plain: dict[str, Any] = {"port": gateway.redirecting, "tls": False}
     assert gateway.ask("trigger.example.com", **plain)[0] == 400
     assert gateway.ask("trigger.example.com", "/healthcheck", **plain)[0] == 200
     seen = gateway.seen("trigger.example.com", X_Forwarded_Proto="https", X_Forwarded_For="198.51.100.1", **plain)
@@ -406,8 +413,8 @@ def test_a_proxy_in_front_is_believed_and_has_to_say_https(run_gateway: Callable
 
 def test_nobody_else_passes_where_a_proxy_is_in_front(run_gateway: Callable[..., Gateway]) -> None:
     gateway = run_gateway("off-elsewhere")
-    told = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.1"}
-    assert gateway.ask("trigger.example.com", port=gateway.http, tls=False, **told)[0] == 403
+    told: dict[str, Any] = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.1"}
+    assert gateway.ask("trigger.example.com", port=gateway.redirecting, tls=False, **told)[0] == 403
 
 
 def test_the_host_of_the_registry_serves_the_registry_alone(rendered: dict[str, dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,23 @@ def test_lint_passes_over_nothing(root: Path) -> None:
     assert not config.get("warn_list")
 
 
+def verified(root: Path, name: str) -> list[str]:
+    """List the files of tests that the verifier of a scenario runs."""
+    verifier = load(root / ".config/molecule/config.yml")["verifier"]
+    verifier |= load(root / "molecule" / name / "molecule.yml").get("verifier", {})
+    patterns = ["test_*.py", *verifier["additional_files_or_dirs"]]
+    folder = root / "molecule" / name / verifier["directory"]
+    return [
+        path
+        for pattern in patterns
+        for path in glob(pattern.replace("${MOLECULE_SCENARIO_NAME}", name), root_dir=folder)
+    ]
+
+
 def test_scenarios_run_the_whole_sequence(root: Path) -> None:
     shared = load(root / ".config/molecule/config.yml")
     steps = [step for step in shared["scenario"]["test_sequence"] if step not in ("dependency", "destroy")]
-    assert steps == ["create", "prepare", "check", "converge", "idempotence", "check", "verify"]
+    assert steps == ["create", "prepare", "check", "converge", "verify"]
     assert shared["scenario"]["test_sequence"][-1] == "destroy"
     assert shared["verifier"]["name"] == "testinfra"
     for name in ("default", "cluster", "external_services"):
@@ -292,6 +306,8 @@ def test_scenarios_run_the_whole_sequence(root: Path) -> None:
         assert "SYS_RESOURCE" not in re.sub(r"#.*", "", text)
         own = yaml.safe_load(text)
         assert not any(platform.get("privileged") for platform in own["platforms"])
+        # Stands for the steps `idempotence` and a second `check`.
+        assert "test_playbook.py" in {Path(path).name for path in verified(root, name)}, name
 
 
 def test_continuous_integration_calls_the_same_targets(root: Path) -> None:

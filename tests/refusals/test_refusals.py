@@ -23,7 +23,7 @@ CONTROL = "control.example.com"
 REFUSALS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "refusals.yml").read_text())
 GOOD = {"trigger_origin": "http://localhost:8030", "trigger_api_origin": f"http://{CONTROL}:8030"}
 CHANGE = "the answering host was to be changed"
-KEYS = {"values", "control", "workers", "words", "unseen"}
+KEYS = {"values", "control", "workers", "registry", "words", "unseen"}
 SITE: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
 CHECKS = 3
 
@@ -33,6 +33,7 @@ def inventory(folder: Path, case: dict[str, Any]) -> Path:
     groups = {
         "trigger_control": case.get("control", {CONTROL: {}}),
         "trigger_workers": case.get("workers", {CONTROL: {}}),
+        "trigger_registry": case.get("registry", {}),
     }
     variables = {
         "ansible_connection": "answering",

@@ -89,7 +89,7 @@ def foreign_program(node: Node) -> Iterator[None]:
     process = node.output(serve)
     try:
         listens = (
-            f"for i in $(seq 50); do ss -Hltn 'sport = :{FOREIGN_PORT}' | grep -q . && exit 0; sleep 0.1; done; exit 1"
+            f"for i in $(seq 600); do ss -Hltn 'sport = :{FOREIGN_PORT}' | grep -q . && exit 0; sleep 0.1; done; exit 1"
         )
         node.output(listens)
         yield

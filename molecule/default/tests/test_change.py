@@ -53,7 +53,7 @@ def watched(deployment: Deployment) -> Iterator[dict[str, list[str]]]:
         for node in deployment.nodes:
             node.output("touch %s", stop)
         for node in deployment.nodes:
-            waited = "for i in $(seq 100); do test -e %s || exit 0; sleep 0.1; done; exit 1"
+            waited = "for i in $(seq 600); do test -e %s || exit 0; sleep 0.1; done; exit 1"
             node.output(waited, stop)
             found[node.name] = json.loads(node.output("cat %s; rm -f %s", result, result))
 

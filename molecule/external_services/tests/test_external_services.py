@@ -113,13 +113,6 @@ def test_their_secrets_are_nowhere_else(control: Node, secrets: Secrets) -> None
         assert leaks(control.logs(name), theirs) <= expected.PRINTED_BY_THE_PROGRAM.get(name, set()), name
 
 
-def test_a_second_run_changes_nothing(deployment: Deployment, secrets: Secrets) -> None:
-    play = deployment.play("--check", "--diff", "-vvv")
-    assert play.code == 0, play.ending()
-    assert play.changes == []
-    assert leaks(play.output, secrets) == set()
-
-
 # The keys of the bucket are asked for before anything is tried.
 OTHER_PASSWORD = {"postgres_password": "of-nobody", "object_store_access_key": "a", "object_store_secret_key": "b"}
 

@@ -197,7 +197,9 @@ def _build_lane(lane: list[Service], base_id: str) -> list[tuple[str, str]]:
 def hello() -> tuple[str, str]:
     """Have the image of the hello run; gives its name and id."""
     service = next(service for service in read_table(TABLE.read_text()) if service.key == "hello")
-    return service.reference, _service(service, base("trixie"))
+    # Scenarios that run side by side ask for it at the same time.
+    with lock(IMAGES / "lock"):
+        return service.reference, _service(service, base("trixie"))
 
 
 def archive(path: Path, references: dict[str, str]) -> None:

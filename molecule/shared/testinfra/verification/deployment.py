@@ -106,9 +106,9 @@ class Play:
         return " ".join(self.output.partition("PLAY RECAP")[0].rpartition("fatal: [")[2].split())
 
     def went_through(self, deployment: Deployment) -> None:
-        """See that the run reached its end on every host."""
+        """See that the run reached its end on every host that has a part in it."""
         assert self.code == 0, self.ending()
-        assert set(self.changed) == {node.name for node in deployment.nodes}
+        assert set(self.changed) == {node.name for node in deployment.nodes if node.groups}
         assert set(self.failed.values()) == {0}
 
     def ending(self) -> str:
@@ -205,7 +205,8 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=580,
+            # Ends what hangs; other scenarios may run beside this one.
+            timeout=1200,
             check=False,
         )
         return Play(done.returncode, done.stdout)

@@ -66,7 +66,7 @@ if os.path.exists(asked['authority']):
     trust.load_verify_locations(asked['authority'])
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
 try:
-    with opener.open(request, timeout=15) as answer:
+    with opener.open(request, timeout=60) as answer:
         print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
 except urllib.error.HTTPError as error:
     print(json.dumps([error.code, error.read().decode(errors='replace')]))
@@ -173,8 +173,8 @@ class Node:
         return self.output("docker logs %s 2>&1", container)
 
 
-def eventually(question: Callable[[], Any], seconds: float = 30) -> Any:
-    """Ask until the answer is true, and give the last answer."""
+def eventually(question: Callable[[], Any], seconds: float = 90) -> Any:
+    """Ask until the answer is true, and give the last answer; there is time for hosts that share processors."""
     deadline = time.monotonic() + seconds
     while not (answer := question()) and time.monotonic() < deadline:
         time.sleep(0.5)
