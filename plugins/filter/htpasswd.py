@@ -44,20 +44,33 @@ def parse(text: str) -> dict[str, str]:
     return {name: encoded for name, encoded in pairs if encoded.startswith(("$2a$", "$2b$", "$2y$"))}
 
 
+def fault(name: object, password: object) -> str:
+    """Say what a user cannot have; empty if there is nothing. Never with the password."""
+    # A line that begins with # is a comment to the registry.
+    if (
+        not isinstance(name, str)
+        or not name
+        or ":" in name
+        or not name.isprintable()
+        or name != name.strip()
+        or name.startswith("#")
+    ):
+        return f"{name!r} cannot be a user name (not empty, no colon, no blanks around it, no # in front)"
+    if not isinstance(password, str) or not password:
+        return f"the password of {name} must be a string that is not empty"
+    if len(password.encode()) > MAXIMUM_BYTES:
+        return f"the password of {name} exceeds {MAXIMUM_BYTES} bytes, all that bcrypt reads"
+    if "\0" in password:
+        return f"the password of {name} holds a NUL character, where bcrypt would end it"
+    return ""
+
+
 def _check(name: object, password: object) -> tuple[str, str]:
-    if not isinstance(name, str) or not name or ":" in name or not name.isprintable() or name != name.strip():
-        raise AnsibleFilterError(f"htpasswd: {name!r} cannot be a user name (not empty, no colon, no blanks around it)")
     if getattr(password, "__ENCRYPTED__", False):
         password = str(password)
-    if not isinstance(password, str) or not password:
-        raise AnsibleFilterError(f"htpasswd: the password of {name} must be a string that is not empty")
-    if len(password.encode()) > MAXIMUM_BYTES:
-        raise AnsibleFilterError(
-            f"htpasswd: the password of {name} exceeds {MAXIMUM_BYTES} bytes, all that bcrypt reads"
-        )
-    if "\0" in password:
-        raise AnsibleFilterError(f"htpasswd: the password of {name} holds a NUL character, where bcrypt would end it")
-    return name, password
+    if found := fault(name, password):
+        raise AnsibleFilterError(f"htpasswd: {found}")
+    return str(name), str(password)
 
 
 def render(users: Iterable[tuple[str, str]], existing: Mapping[str, str], hasher: Hasher) -> str:

@@ -229,7 +229,7 @@ def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) 
     known = set().union(*(options(path) for path in root.glob("roles/*/meta/argument_specs.yml")))
     prefixes = "|".join(path.name for path in (root / "roles").iterdir())
     # Labels of Docker objects, groups and volumes share the prefix.
-    other = {"trigger_control", "trigger_workers", "trigger_dev"}
+    other = {"trigger_control", "trigger_workers", "trigger_registry", "trigger_developers", "trigger_dev"}
     other |= set(load(root / "roles/trigger/vars/main/main.yml")["__trigger_secret_lengths"])
     for name, text in files.items():
         if name in ("README.md",) or re.match(r"roles/\w+/README\.md|docs/|inventories/.*\.yml", name):

@@ -62,7 +62,7 @@ def role(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_roles_of_the_design_are_there() -> None:
-    assert {"trigger", "docker_engine", "compose_project", "webapp", "registry", "supervisor"} <= set(ROLES)
+    assert {"trigger", "docker_engine", "compose_project", "gateway", "webapp", "registry", "supervisor"} <= set(ROLES)
 
 
 def test_a_role_is_complete(root: Path, role: str) -> None:
@@ -239,5 +239,5 @@ def test_roles_never_name_a_group(root: Path, role: str) -> None:
         if path.suffix in (".yml", ".j2") and path.name != "argument_specs.yml":
             text = path.read_text()
             if path == root / "roles/trigger/defaults/main.yml":
-                text = re.sub(r"trigger_(control|workers)_group: trigger_(control|workers)\n", "", text)
+                text = re.sub(r"trigger_(control|workers|registry)_group: trigger_(control|workers|registry)\n", "", text)
             assert not re.search(r"\btrigger_(control|workers)\b", text), path.relative_to(root)

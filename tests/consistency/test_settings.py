@@ -44,7 +44,7 @@ def rows(root: Path) -> dict[str, tuple[set[str], str]]:
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| `") else []
         for name in re.findall(r"`([A-Z][A-Za-z0-9_]*)`", cells[0]) if cells else []:
             assert name not in found, f"{name} has two rows"
-            found[name] = (set(re.findall(r"`([a-z_.]+)`", cells[1])), cells[2])
+            found[name] = (set(re.findall(r"`([a-z0-9_.]+)`", cells[1])), cells[2])
     return found
 
 

@@ -26,8 +26,7 @@ run)
   exec caddy run $configuration
   ;;
 validate)
-  # What Caddy makes while it looks is thrown away. Not into /data: the engine gives a tmpfs there the mode of the image's folder (measured).
-  export XDG_DATA_HOME=/tmp/data XDG_CONFIG_HOME=/tmp/config
+  export XDG_DATA_HOME=/tmp/data
   # shellcheck disable=SC2086
   exec caddy validate $configuration
   ;;

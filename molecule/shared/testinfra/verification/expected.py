@@ -115,6 +115,8 @@ FILES = {
         "registry/trigger-registry.env": ROOT_FILE,
         "registry/auth": ROOT_FOLDER,
         "registry/auth/htpasswd": ("file", 0o400, 0, 0),
+        "registry/garbage_collect.py": ("file", 0o700, 0, 0),
+        "registry/read-only.yml": ROOT_FILE,
     },
     WORKERS_GROUP: {
         "": ROOT_FOLDER,

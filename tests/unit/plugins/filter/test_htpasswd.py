@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import sys
 from types import ModuleType
 
@@ -26,6 +28,16 @@ def test_hashes_fit_and_have_the_kind_and_cost() -> None:
     assert fits(ben, "second $ päss")
     assert not fits(ben, "first password")
     assert text.endswith("\n")
+
+
+def test_hashes_are_those_of_crypt() -> None:
+    """The C library's crypt(3) has its own bcrypt, as Apache's httpd has, from which the format comes."""
+    system = ctypes.CDLL(ctypes.util.find_library("crypt"))
+    system.crypt.restype = ctypes.c_char_p
+    for user in (ANNA, BEN, {"name": "carl", "password": "ä" * 36}):
+        ((_, _, encoded),) = (line.partition(":") for line in htpasswd([user], cost=5).splitlines())
+        assert system.crypt(user["password"].encode(), encoded.encode()) == encoded.encode()
+        assert system.crypt(b"another", encoded.encode()) != encoded.encode()
 
 
 def test_second_run_changes_nothing() -> None:
@@ -61,7 +73,7 @@ def test_72_bytes_are_the_limit() -> None:
         htpasswd([{"name": "anna", "password": "ä" * 36 + "x"}])
 
 
-@pytest.mark.parametrize("name", ["", "a:b", "a\nb", " a", None, 5])
+@pytest.mark.parametrize("name", ["", "a:b", "a\nb", " a", "#a", None, 5])
 def test_bad_names(name: object) -> None:
     with pytest.raises(AnsibleFilterError, match="cannot be a user name"):
         htpasswd([{"name": name, "password": "x"}])
