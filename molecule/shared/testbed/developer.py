@@ -31,6 +31,8 @@ class Developer(Hello):
     # Container of the developer's machine.
     machine: str = ""
     registry: str = ""
+    # Where the registry is, if not behind the deployment's own gateway.
+    registry_address: str = ""
     # Whether the image carries the private authority.
     trusting: bool = False
 
@@ -79,7 +81,8 @@ class Developer(Hello):
         basic = base64.b64encode(f"{REGISTRY_USER}:{self.cluster.registry_password()}".encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/vnd.docker.distribution.manifest.v2+json"}
         url = f"https://{self.registry}/v2/{urllib.parse.quote(repository)}/manifests/{version}"
-        return http("HEAD", url, headers=headers, door=self.door).status == 200
+        door = replace(self.door, address=self.registry_address or self.door.address)
+        return http("HEAD", url, headers=headers, door=door).status == 200
 
     @property
     def door(self) -> Door:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""One play after the other: the operator's certificates, their renewal, users that change, an ACME server, and back."""
+"""One play after the other: the operator's certificates, their renewal, users that change, an ACME server, and back.
+
+On the way back the registry moves to a host of its own.
+"""
 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ pytestmark = pytest.mark.changes
 NAMES = ("trigger.tls", "registry.trigger.tls", "objects.trigger.tls")
 PASSWORDS = {"first": "ci $first' \"#% password", "second": "ci-second-password", "gone": "of-who-goes-away"}
 ADDRESSES = {"trigger_private_address": "", "gateway_runner_trusts_ca": True}
+CLIENT = "selfhosted.trigger_dev.registry_client"
 DAY = datetime.timedelta(days=1)
 
 
@@ -110,7 +115,7 @@ def accepted(developer: Developer, **logins: str) -> dict[str, bool]:
 
 def client(deployment: Deployment, values: dict[str, Any], scratch: Path) -> Play:
     """Prepare the developer's machine."""
-    return deployment.play(values=values, scratch=scratch, playbook="selfhosted.trigger_dev.registry_client")
+    return deployment.play(values=values, scratch=scratch, playbook=CLIENT)
 
 
 @pytest.fixture(scope="module")
@@ -300,25 +305,40 @@ def test_metrics_can_be_asked_for(acme: Acme) -> None:
 
 @dataclass(frozen=True)
 class Back:
-    """The last play: everything as it was at first."""
+    """The last play: the authority of the beginning, and the registry on a host of its own."""
 
     play: Play
     root: tuple[str, str]
     run: Run
+    registry: Node
+    shown: dict[str, str]
+    chains: dict[str, bool]
 
 
 @pytest.fixture(scope="module")
-def back(deployment: Deployment, acme: Acme, developer: Developer, tmp_path_factory: pytest.TempPathFactory) -> Back:
-    """Go back to the authority of the deployment's own."""
+def back(
+    deployment: Deployment,
+    acme: Acme,
+    machine: Node,
+    developer: Developer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Back:
+    """Go back to the authority of the deployment's own, and move the registry to a worker."""
     assert acme.play.code == 0
     folder = tmp_path_factory.mktemp("back")
     assert developer.cluster.door
-    play = deployment.play(scratch=folder)
+    host = deployment.workers[0]
+    (folder / "registry.json").write_text(json.dumps({"trigger_registry": {"hosts": {host.name: {}}}}))
+    options, values = ("-i", str(folder / "registry.json")), {"trigger_registry_host": host.name}
+    play = deployment.play(*options, values=values, scratch=folder)
     assert play.code == 0, play.ending()
-    assert client(deployment, {}, folder).code == 0
-    again = now(deployment, developer)
+    prepared = deployment.play(*options, values=values, scratch=folder, playbook=CLIENT)
+    assert prepared.code == 0, prepared.ending()
+    chains = {node.name: chain(node, host.name).rc == 0 for node in deployment.nodes}
+    again = replace(now(deployment, developer), registry=host.name, registry_address=address(host.name))
     assert again.cluster.door
-    return Back(play, (developer.cluster.door.authority, again.cluster.door.authority), again.run())
+    root = (developer.cluster.door.authority, again.cluster.door.authority)
+    return Back(play, root, again.run(), host, certificate(machine, host.name), chains)
 
 
 def test_the_authority_was_made_once(back: Back) -> None:
@@ -328,3 +348,23 @@ def test_the_authority_was_made_once(back: Back) -> None:
 def test_runs_go_through_again(back: Back, deployment: Deployment) -> None:
     assert back.run.status == "COMPLETED"
     assert back.run.output["origin"] == f"http://{deployment.private_address}:8080"
+
+
+def test_the_registry_has_a_host_and_a_gateway_of_its_own(back: Back) -> None:
+    """Its certificate comes from the control host's authority, which every host knows."""
+    listed = back.registry.output("docker ps --format '{{.Names}}'").split()
+    assert {"trigger-registry-trigger-registry-1", GATEWAY} <= set(listed)
+    assert "Trigger.dev" in back.shown["issuer"]
+    assert {name for name, verified in back.chains.items() if not verified} == set()
+    key = f"{expected.DIRECTORY}/gateway/authority"
+    assert back.registry.run("test -e %s", key).rc != 0, "the authority's key belongs on the control host alone"
+
+
+def test_images_come_from_there(back: Back, deployment: Deployment) -> None:
+    pulled = [
+        line
+        for worker in deployment.workers
+        for line in worker.output("docker image ls --format '{{.Repository}}'").splitlines()
+        if line.startswith(f"{back.registry.name}/trigger/proj_")
+    ]
+    assert pulled
