@@ -123,9 +123,9 @@ MEANINGS: tuple[tuple[str, str], ...] = (
         "gateway_ca_file (for a registry of somebody else registry_client_ca_file).",
     ),
     (
-        r"certificate is (?:not )?valid|any IP SANs|has expired|not yet valid",
-        "The certificate of {registry} is not valid for it. Check trigger_registry_host, the certificate, and the "
-        "clock of this host.",
+        r"certificate is (?:not )?valid|any IP SANs|has expired|not yet valid|remote error: tls",
+        "What answers at {registry} shows no certificate that is valid for it. Check trigger_registry_host, the "
+        "certificate, and the clock of this host.",
     ),
     (
         r"HTTP response to HTTPS client",

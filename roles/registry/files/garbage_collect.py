@@ -104,10 +104,11 @@ def used(runner: Run, volume: str) -> int | None:
 
 
 def collect(registry: Registry, runner: Run, volume: str, flags: Sequence[str], dry: bool) -> dict[str, Any]:
-    """Collect between two starts of the registry, or only look."""
+    """Look, and if there is anything to free, collect between two starts of the registry."""
     left = registry.is_read_only()
-    if dry:
-        return {**registry.collect(*flags, "--dry-run"), "freed_bytes": None, "was_left_read_only": left}
+    found = registry.collect(*flags, "--dry-run")
+    if dry or not (left or any(found.values())):
+        return {**found, "freed_bytes": None, "was_left_read_only": left}
     try:
         registry.start("compose.yml", "read-only.yml")
         before = used(runner, volume)

@@ -60,6 +60,8 @@ class Engine:
     code: int = 0
     read_only: bool = False
     broken_start: str = ""
+    # Looking fails as well.
+    blind: bool = False
     during: Callable[[], None] = lambda: None
     steps: list[str] = field(default_factory=list)
 
@@ -77,8 +79,10 @@ class Engine:
             if "--dry-run" not in words:
                 assert self.read_only, "a push could lose layers"
                 (self.folder / "volume/blob").unlink(missing_ok=True)
-            self.during()
-            code, output, error = self.code, self.output, self.error
+                self.during()
+            if self.blind or "--dry-run" not in words:
+                code, error = self.code, self.error
+            output = self.output
         elif "volume inspect" in words:
             output = f"{self.folder}/volume\n"
         elif " ps " in words:
@@ -110,7 +114,7 @@ def test_it_is_read_only_meanwhile_and_writable_afterwards(
     program: Any, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert collect(program, engine, "--volume", "trigger_registry_data") == 0
-    assert engine.steps == ["read-only", "/config.yml", "writable"]
+    assert engine.steps == ["--dry-run /config.yml", "read-only", "/config.yml", "writable"]
     assert json.loads(capsys.readouterr().out) == {
         "blobs": 2,
         "manifests": 1,
@@ -130,7 +134,8 @@ def test_a_dry_run_changes_nothing(program: Any, engine: Engine, capsys: pytest.
 
 def test_untagged_manifests_go_if_asked_for(program: Any, engine: Engine) -> None:
     assert collect(program, engine, "--delete-untagged") == 0
-    assert engine.steps[1] == "--delete-untagged /config.yml"
+    assert engine.steps[0] == "--delete-untagged --dry-run /config.yml"
+    assert engine.steps[2] == "--delete-untagged /config.yml"
 
 
 @pytest.mark.parametrize("output", [NOTHING, ""])
@@ -139,13 +144,27 @@ def test_nothing_to_free(program: Any, engine: Engine, output: str, capsys: pyte
     assert collect(program, engine) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["blobs"], found["manifests"], found["layer_links"]) == (0, 0, 0)
-    assert found["freed_bytes"] is None, "nothing was measured"
+    assert found["freed_bytes"] is None
+    assert engine.steps == ["--dry-run /config.yml"], "the registry was stopped for nothing"
 
 
 def test_a_registry_that_was_never_pushed_to(program: Any, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.code, engine.output, engine.error = 1, "", NEVER_PUSHED
+    engine.code, engine.output, engine.error, engine.blind = 1, "", NEVER_PUSHED, True
     assert collect(program, engine) == 0
     assert json.loads(capsys.readouterr().out)["blobs"] == 0
+
+
+def test_a_collection_that_cannot_even_look_stops_nothing(
+    program: Any, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.code, engine.error, engine.blind = (
+        1,
+        "configuration error: open /config.yml: no such file or directory",
+        True,
+    )
+    assert collect(program, engine) == 1
+    assert engine.steps == ["--dry-run /config.yml"]
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_it_is_writable_after_a_failure(program: Any, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +189,7 @@ def test_a_read_only_registry_that_does_not_start_becomes_writable(
 ) -> None:
     engine.broken_start = "read-only"
     assert collect(program, engine) == 1
-    assert engine.steps == ["read-only", "writable"]
+    assert engine.steps[1:] == ["read-only", "writable"]
     assert "no space left" in capsys.readouterr().err
 
 

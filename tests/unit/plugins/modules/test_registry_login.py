@@ -132,8 +132,12 @@ def test_a_damaged_file_of_logins_is_no_login(invoke: Invoke, docker: Docker, tm
             GET + "tls: failed to verify certificate: x509: certificate signed by unknown authority",
             ["does not know the authority"],
         ),
-        (GET + "x509: certificate is valid for other.example.com, not registry.example.com", ["not valid for it"]),
-        (GET + "x509: certificate has expired or is not yet valid", ["not valid", "clock"]),
+        (
+            GET + "x509: certificate is valid for other.example.com, not registry.example.com",
+            ["no certificate that is valid for it"],
+        ),
+        (GET + "x509: certificate has expired or is not yet valid", ["valid for it", "clock"]),
+        (GET + "remote error: tls: internal error", ["valid for it", "trigger_registry_host"]),
         (GET + "http: server gave HTTP response to HTTPS client", ["trigger_registry_insecure_enabled"]),
         (GET + "dial tcp: lookup registry.example.com: no such host", ["registry_client_address"]),
         (
