@@ -128,6 +128,25 @@ FILES = {
         "supervisor/proved": ROOT_FILE,
     },
 }
+OF_THE_GATEWAY = ("folder", 0o700, 65532, 65532)
+FILES[GATEWAY] = {
+    "gateway": ROOT_FOLDER,
+    "gateway/compose.yml": ROOT_FILE,
+    "gateway/authority": OF_THE_GATEWAY,
+    "gateway/authority/root.crt": ("file", 0o600, 65532, 65532),
+    "gateway/authority/root.key": ("file", 0o600, 65532, 65532),
+    "gateway/config": OF_THE_GATEWAY,
+    "gateway/config/Caddyfile": ("file", 0o400, 65532, 65532),
+    "gateway/config/gateway.sh": ("file", 0o400, 65532, 65532),
+    # A file for each worker in it.
+    "gateway/config/clients": OF_THE_GATEWAY,
+    "gateway/data": OF_THE_GATEWAY,
+    # Read by the webapp's own user.
+    "webapp/ca.pem": ("file", 0o444, 0, 0),
+}
+FILES[AUTHORITY] = {"ca.pem": ("file", 0o644, 0, 0)}
+# What comes and goes with certificates and workers: the folder's owner alone may read it.
+COMES_AND_GOES = ("gateway/data/", "gateway/config/clients/")
 DIRECTORY = "/opt/trigger"
 SECRETS_FILE = f"{DIRECTORY}/secrets.json"
 AUTHORITY_FILE = f"{DIRECTORY}/ca.pem"
