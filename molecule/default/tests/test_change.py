@@ -63,7 +63,9 @@ VALUES: dict[str, Any] = {
     "trigger_secrets": {"registry_password": NEW_PASSWORD},
     "webapp_log_level": "warn",
     "registry_memory_mib": 500,
+    "registry_gc_timer_enabled": True,
 }
+TIMER = "trigger-registry-gc.timer"
 Change = tuple[Play, dict[str, list[str]]]
 
 
@@ -102,6 +104,17 @@ def test_the_new_password_counts(control: Node, deployment: Deployment, change: 
     assert control.http(url, user="trigger", password_of="registry_password")[0] == 200
 
 
+def test_a_timer_collects_the_garbage_of_the_registry(control: Node, change: Change) -> None:
+    """And what it starts ends well."""
+    assert change[0].code == 0
+    assert control.output("systemctl is-enabled %s", TIMER) == "enabled"
+    assert control.output("systemctl is-active %s", TIMER) == "active"
+    control.output("systemctl start %s", TIMER.replace(".timer", ".service"))
+    assert (
+        control.output("systemctl show --property Result --value %s", TIMER.replace(".timer", ".service")) == "success"
+    )
+
+
 def test_going_back_changes_again_and_tells_no_secret(
     deployment: Deployment, secrets: Secrets, change: Change, tmp_path: Path
 ) -> None:
@@ -112,6 +125,8 @@ def test_going_back_changes_again_and_tells_no_secret(
     assert leaks(play.output, secrets.and_also(new_password=NEW_PASSWORD)) == set()
     restored = deployment.secrets()["registry_password"] == secrets["registry_password"]
     assert restored
+    assert deployment.control.run("systemctl is-enabled %s", TIMER).rc != 0
+    assert deployment.control.run("ls /etc/systemd/system | grep trigger-registry-gc").rc != 0
 
 
 def test_a_task_still_runs(deployment: Deployment, hello: Hello, change: Change) -> None:
