@@ -27,7 +27,8 @@ python3 -c 'import json; print(json.load(open("/opt/trigger/secrets.json"))["reg
     docker login --username trigger --password-stdin {REGISTRY} >/dev/null
 docker tag "$0" {REGISTRY}/{NAME}:1
 docker push --quiet {REGISTRY}/{NAME}:1 >/dev/null
-docker inspect --format '{{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}}' "$0" | grep '^{REGISTRY}/{NAME}@' | cut -d@ -f2
+docker inspect --format '{{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}}' "$0" |
+    grep '^{REGISTRY}/{NAME}@' | cut -d@ -f2
 docker image rm {REGISTRY}/{NAME}:1 >/dev/null
 """
 
