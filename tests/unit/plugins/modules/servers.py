@@ -55,9 +55,9 @@ def certificate(name: str = "localhost") -> Certificate:
 
 
 @contextmanager
-def serving(talk: Talk, tls: Certificate | None = None) -> Iterator[int]:
-    """Hold one conversation after the other with whoever connects; gives the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def serving(talk: Talk, tls: Certificate | None = None, port: int = 0) -> Iterator[int]:
+    """Hold one conversation after the other with whoever connects; gives the port, a free one unless it is named."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
 
         def accept() -> None:
             while True:

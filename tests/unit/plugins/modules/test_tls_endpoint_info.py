@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,40 +15,10 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules import tls_endpo
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.tls_endpoint_info import await_trust
 
 from .conftest import Invoke
+from .servers import Certificate, nobody, serving, ssh
 
 Issue = Callable[..., Any]
 NAME = "trigger.example.com"
-
-
-@contextmanager
-def serving(context: ssl.SSLContext | None, wanted: int = 0) -> Iterator[int]:
-    """Take connections on the loopback, with TLS or without."""
-    listener = socket.create_server(("127.0.0.1", wanted))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                if context:
-                    context.wrap_socket(connection, server_side=True).close()
-                else:
-                    connection.sendall(b"220 something else\r\n")
-            except OSError:
-                pass
-            finally:
-                connection.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +28,18 @@ def root(issue: Issue) -> Any:
 
 
 @pytest.fixture
-def context(issue: Issue, root: Any, tmp_path: Path, request: pytest.FixtureRequest) -> ssl.SSLContext:
-    """A server's side, with a certificate for NAME unless asked otherwise."""
+def shown(issue: Issue, root: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Certificate:
+    """What a server shows: a certificate of the authority, with a certificate for NAME unless asked otherwise."""
     options: dict[str, Any] = {"names": [NAME], "days": (-2, 30), **getattr(request, "param", {})}
     leaf = issue("leaf", by=root, now=datetime.now(UTC), **options)
     (tmp_path / "server.pem").write_text(leaf.pem + leaf.key())
     found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     found.load_cert_chain(tmp_path / "server.pem")
-    return found
+    return Certificate(leaf.pem, found)
+
+
+def silent(_stream: socket.socket) -> None:
+    """Say nothing: the handshake is all that is asked for."""
 
 
 def ask(invoke: Invoke, port: int, **options: Any) -> dict[str, Any]:
@@ -75,8 +48,8 @@ def ask(invoke: Invoke, port: int, **options: Any) -> dict[str, Any]:
     return invoke(tls_endpoint_info.main, **given)
 
 
-def test_a_certificate_that_can_be_trusted(invoke: Invoke, context: ssl.SSLContext, root: Any) -> None:
-    with serving(context) as port:
+def test_a_certificate_that_can_be_trusted(invoke: Invoke, shown: Certificate, root: Any) -> None:
+    with serving(silent, shown) as port:
         result = ask(invoke, port, ca_certificates=root.pem)
     assert result["changed"] is False
     found = result["tls_endpoint"]
@@ -86,48 +59,45 @@ def test_a_certificate_that_can_be_trusted(invoke: Invoke, context: ssl.SSLConte
     assert int(found["serial"], 16)
 
 
-def test_an_unknown_authority(invoke: Invoke, context: ssl.SSLContext) -> None:
-    with serving(context) as port:
+def test_an_unknown_authority(invoke: Invoke, shown: Certificate) -> None:
+    with serving(silent, shown) as port:
         result = ask(invoke, port)
     assert result["failed"]
     assert f"{NAME}:{port} (asked for at 127.0.0.1): its certificate is not accepted (" in result["msg"]
     assert result["msg"].endswith("Look there.")
 
 
-@pytest.mark.parametrize("context", [{"names": ["other.example.com"]}, {"days": (-9, -1)}], indirect=True)
-def test_a_certificate_that_does_not_hold(invoke: Invoke, context: ssl.SSLContext, root: Any) -> None:
-    with serving(context) as port:
+@pytest.mark.parametrize("shown", [{"names": ["other.example.com"]}, {"days": (-9, -1)}], indirect=True)
+def test_a_certificate_that_does_not_hold(invoke: Invoke, shown: Certificate, root: Any) -> None:
+    with serving(silent, shown) as port:
         result = ask(invoke, port, ca_certificates=root.pem)
     assert "its certificate is not accepted (" in result["msg"]
     assert "expired" in result["msg"] or "mismatch" in result["msg"].lower()
 
 
 def test_a_port_without_tls(invoke: Invoke, root: Any) -> None:
-    with serving(None) as port:
+    with serving(ssh) as port:
         assert "does it speak TLS on this port?" in ask(invoke, port, ca_certificates=root.pem)["msg"]
 
 
 def test_nobody_there(invoke: Invoke) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = nobody()
     assert "the connection is refused" in ask(invoke, port)["msg"]
 
 
-def test_it_waits_for_a_certificate_that_is_still_to_come(context: ssl.SSLContext, root: Any) -> None:
+def test_it_waits_for_a_certificate_that_is_still_to_come(shown: Certificate, root: Any) -> None:
     """As with an ACME server: first nobody, then the right one."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = nobody()
     opened = ExitStack()
 
     def pause(_seconds: float) -> None:
-        opened.enter_context(serving(context, port))
+        opened.enter_context(serving(silent, shown, port))
 
     with opened:
         assert await_trust(Endpoint(NAME, port, root.pem, timeout=5), "127.0.0.1", 20, pause)["names"] == [NAME]
 
 
 def test_it_does_not_wait_for_ever() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = nobody()
     with pytest.raises(ServiceError, match="refused"):
         await_trust(Endpoint(NAME, port, timeout=1), "127.0.0.1", 0, lambda _: pytest.fail("no time left"))
