@@ -59,7 +59,11 @@ CASES: dict[str, dict[str, Any]] = {
         "gateway_https_port": 8443,
         "gateway_runner_trusts_ca": True,
     },
-    "off": {"gateway_tls": False, "gateway_trusted_proxies": ["127.0.0.1"]},
+    "off": {
+        "gateway_tls": False,
+        "gateway_trusted_proxies": ["127.0.0.1"],
+        "gateway_otel_clients": ["198.51.100.0/24"],
+    },
     "off-elsewhere": {"gateway_tls": "off", "gateway_trusted_proxies": ["192.0.2.7"]},
     "acme": {
         "gateway_acme_email": "ops@example.com",
@@ -364,7 +368,7 @@ def test_the_private_address_is_for_its_clients(gateway: Gateway) -> None:
     private: dict[str, Any] = {"port": gateway.private, "tls": False}
     assert gateway.ask(PRIVATE, **private)[0] == 403
     client = gateway.folder / "clients/worker.caddy"
-    client.write_text("remote_ip 127.0.0.1\n")
+    client.write_text("client_ip 127.0.0.1\n")
     gateway.reload()
     try:
         assert gateway.seen(PRIVATE, **private)["X-Forwarded-Proto"] == "http"
@@ -409,6 +413,17 @@ def test_a_proxy_in_front_is_believed_and_has_to_say_https(run_gateway: Callable
     assert gateway.ask("trigger.example.com", "/healthcheck", **plain)[0] == 200
     seen = gateway.seen("trigger.example.com", X_Forwarded_Proto="https", X_Forwarded_For="198.51.100.1", **plain)
     assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("https", "198.51.100.1, 127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [("198.51.100.1", 200), ("203.0.113.1", 403), ("198.51.100.1, 203.0.113.1", 403)]
+)
+def test_clients_behind_a_proxy_are_who_it_says(run_gateway: Callable[..., Gateway], told: str, status: int) -> None:
+    """The last that it says: what stands before that, its caller has said."""
+    gateway = run_gateway("off", "127.0.0.1")
+    headers = {"X_Forwarded_Proto": "https", "X_Forwarded_For": told}
+    answer = gateway.ask("trigger.example.com", "/otel/v1/traces", port=gateway.redirecting, tls=False, **headers)
+    assert answer[0] == status
 
 
 def test_nobody_else_passes_where_a_proxy_is_in_front(run_gateway: Callable[..., Gateway]) -> None:
