@@ -17,7 +17,9 @@ try:
 except ImportError as missing:  # ansible-core itself needs it
     raise AnsibleFilterError("certificate_problems: the Python library cryptography is missing") from missing
 
-CERTIFICATE, KEY, AUTHORITY = "gateway_certificate_file", "gateway_certificate_key_file", "gateway_ca_file"
+CERTIFICATE = "gateway_certificate_file"
+KEY = "gateway_certificate_key_file"
+AUTHORITY = "gateway_ca_file"
 Problem = dict[str, str]
 
 
