@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,14 +18,19 @@ from wire import GATEWAY, certificate, hold
 
 SUPERVISOR = "trigger-supervisor-supervisor-1"
 # Another authority of the same root: Caddy has to make every certificate anew, and nobody has to trust anybody new.
+# The address of the host's own calls comes from the environment of the program that reads the configuration.
 RENEW = """
 set -eu
 cd /etc/caddy
+HOST_ADDRESS=$(ip route | awk '$1 == "default" {print $3}')
+export HOST_ADDRESS
 sed -e 's/\\bca trigger\\b/ca renewed/' -e 's,import clients/,import /etc/caddy/clients/,' Caddyfile > /tmp/renewed
 grep -q 'ca renewed' /tmp/renewed
 caddy reload --config /tmp/renewed --adapter caddyfile
 """
-RELOAD = ["caddy", "reload", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile", "--force"]
+# Back, by the role's own program: it has to be told that something else is in use.
+RELOAD = ": > /tmp/in-use; sh /etc/caddy/gateway.sh reload"
+IN_USE = "wget -q -O - http://127.0.0.1:2019/config/"
 IMAGE = """
 set -eu
 folder=$(mktemp -d /var/tmp/large.XXXXXX)
@@ -45,6 +51,8 @@ class Renewal:
     pushing: bool
     pushed: subprocess.CompletedProcess[str]
     digests: tuple[str, str]
+    # What the gateway uses before and after all this.
+    used: tuple[str, str]
     supervisors: dict[str, str]
 
 
@@ -66,6 +74,7 @@ def renewal(deployment: Deployment, control: Node, machine: Node, developer: Dev
     developer.login()
     uploads = "docker exec trigger-registry-trigger-registry-1 sh -c %s"
     uploading = "ls /var/lib/registry/docker/registry/v2/repositories/trigger/large/_uploads"
+    configuration = control.output("docker exec %s sh -c %s", GATEWAY, IN_USE)
     began = time.time()
     held = hold(machine, "trigger.tls", worker_headers(deployment, secrets))
     before = certificate(machine, "trigger.tls")
@@ -81,7 +90,8 @@ def renewal(deployment: Deployment, control: Node, machine: Node, developer: Dev
         time.sleep(11)
         fared = held.end()
     finally:
-        control.output(" ".join(["docker exec", GATEWAY, *RELOAD]))
+        control.output("docker exec %s sh -c %s", GATEWAY, RELOAD)
+    used = configuration, control.output("docker exec %s sh -c %s", GATEWAY, IN_USE)
     pushed = subprocess.CompletedProcess(command, push.returncode, output)
     local = developer.machine_runs("docker", "image", "inspect", "--format", "{{json .RepoDigests}}", name)
     developer.machine_runs("docker", "image", "rm", "--force", name)
@@ -91,7 +101,7 @@ def renewal(deployment: Deployment, control: Node, machine: Node, developer: Dev
         worker.name: worker.output("docker logs --since %s %s 2>&1", str(int(began)), SUPERVISOR)
         for worker in deployment.workers
     }
-    return Renewal(before, after, fared, pushing, pushed, (local, again), logs)
+    return Renewal(before, after, fared, pushing, pushed, (local, again), used, logs)
 
 
 pytestmark = pytest.mark.changes
@@ -122,6 +132,10 @@ def test_no_long_poll_is_lost(renewal: Renewal) -> None:
     assert len(statuses) >= 2
     assert set(statuses) == {200}
     assert max(seconds for _, seconds in renewal.held["polls"]) > 5, "no poll was a long one"
+
+
+def test_the_gateway_is_left_as_it_was(renewal: Renewal) -> None:
+    assert json.loads(renewal.used[0]) == json.loads(renewal.used[1])
 
 
 def test_no_supervisor_notices(renewal: Renewal) -> None:
