@@ -6,11 +6,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tls_endpoint_info
 version_added: 0.1.0
-short_description: See whether a name has a certificate that can be trusted
+short_description: Shake hands with a TLS server and read the certificate that it shows
 description:
-  - Connects from the host, verifies the certificate, and tells what is in it. Nothing is sent.
-  - Tries again until the certificate can be trusted or O(timeout) is over, because an ACME server takes a while to
-    issue one.
+  - Connects from the host and verifies the server's certificate as a client does. Nothing is sent but the handshake.
+  - Tries again about every second until the certificate is accepted or the time is over, for a server that asks an
+    ACME server for its certificate has none in the first minute.
+  - Fails when it is not accepted in time; the message says what was wrong the last time.
 attributes:
   check_mode:
     support: full
@@ -24,7 +25,7 @@ attributes:
     platforms: linux
 options:
   name:
-    description: Name that the certificate has to be valid for.
+    description: Name (or IP address) that the certificate has to be valid for.
     type: str
     required: true
   port:
@@ -36,7 +37,7 @@ options:
     type: str
     default: ""
   timeout:
-    description: Seconds to try. Each try has at most ten of them.
+    description: Seconds to try in all, at least 1. Each try has at most ten of them.
     type: int
     default: 30
 extends_documentation_fragment:
@@ -46,95 +47,216 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The gateway of this host has a certificate for its name
+- name: The gateway on this host has a certificate for its name
   selfhosted.trigger_dev.tls_endpoint_info:
     name: trigger.example.com
     connect_to: 127.0.0.1
-    timeout: 120
+    ca_certificates: "{{ lookup('ansible.builtin.file', 'ca.pem') }}"
+    timeout: 180
 """
 
 RETURN = r"""
 tls_endpoint:
-  description: What was agreed on and shown.
+  description: The connection, and the certificate that the server showed.
   returned: success
   type: dict
   contains:
     version:
-      description: Version of TLS.
+      description: Version of the protocol.
       type: str
-      returned: always
+      returned: success
       sample: TLSv1.3
     names:
-      description: Names and IP addresses that the certificate is for.
+      description: Names and IP addresses that the certificate is for (subject alternative names).
       type: list
       elements: str
-      returned: always
+      returned: success
+      sample: [trigger.example.com]
     issuer:
-      description: Common name of the authority that signed it. Empty where it has none.
+      description: Who issued it.
       type: str
-      returned: always
+      returned: success
+      sample: "C=US, O=Let's Encrypt, CN=E7"
     not_after:
-      description: End of its validity, in UTC.
+      description: When it expires, in UTC.
       type: str
-      returned: always
-      sample: Nov 25 07:58:13 2026 GMT
+      returned: success
+      sample: "2030-01-31T12:00:00Z"
     serial:
-      description: Its serial number in hexadecimal digits.
+      description: Its serial number, in hexadecimal digits.
       type: str
-      returned: always
+      returned: success
 """
 
 import socket
+import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
-    TIMEOUT_SECONDS,
     Endpoint,
     ServiceError,
-    reason,
-    secure,
+    context,
     told,
 )
 
 PAUSE_SECONDS = 1.0
+# One handshake may take that long; a host that does not answer is asked again.
+ATTEMPT_SECONDS = 10.0
+SHORT = {"countryName": "C", "organizationName": "O", "organizationalUnitName": "OU", "commonName": "CN"}
+
+# Numbers of OpenSSL (X509_V_ERR_...).
+UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
+NOT_YET_VALID = 9
+EXPIRED = 10
+OTHER_NAME = (62, 64)
+# What OpenSSL calls an answer that is none of TLS; it depends on the first bytes and on the release.
+NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_PROTOCOL",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "UNEXPECTED_MESSAGE",
+)
 
 
-def look(endpoint: Endpoint, target: str) -> dict[str, Any]:
-    """Shake hands once."""
-    with secure(socket.create_connection((target, endpoint.port), endpoint.timeout), endpoint) as stream:
-        return {"version": stream.version(), **read(stream.getpeercert() or {})}
+@dataclass(frozen=True)
+class Parameters:
+    endpoint: Endpoint
+    target: str
+    timeout: int
+    advice: str
+
+    @property
+    def place(self) -> str:
+        """What is looked at, and where, for messages."""
+        asked = self.endpoint.address
+        return asked if self.target == self.endpoint.host else f"{asked} (asked for at {self.target})"
 
 
-def read(certificate: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what Python gives of a certificate that it has verified."""
-    issuer = {key: value for parts in certificate["issuer"] for key, value in parts}
-    return {
-        "names": [value for _, value in certificate["subjectAltName"]],
-        "issuer": issuer.get("commonName", ""),
-        "not_after": certificate["notAfter"],
-        "serial": certificate["serialNumber"],
-    }
+@dataclass(frozen=True)
+class Found:
+    version: str
+    names: list[str]
+    issuer: str
+    not_after: str
+    serial: str
 
 
-def await_trust(
-    endpoint: Endpoint, target: str, seconds: float, pause: Callable[[float], None] = time.sleep
-) -> dict[str, Any]:
-    """Shake hands until it goes well, or give the last failure."""
-    deadline = time.monotonic() + seconds
-    while True:
+def parameters(params: Mapping[str, Any]) -> Parameters:
+    if params["timeout"] < 1:
+        raise ServiceError("timeout must be at least 1 second")
+    for name in ("name", "connect_to"):
         try:
-            return look(endpoint, target)
-        except OSError as error:
-            failure = reason(error, endpoint.timeout)
-        except ServiceError as error:
-            failure = str(error)
-        if time.monotonic() >= deadline:
-            raise ServiceError(f"{endpoint.address} (asked for at {target}): {failure}")
-        pause(PAUSE_SECONDS)
+            params[name].encode("idna")
+        except UnicodeError:
+            raise ServiceError(f"{name} must be the name of a host, not {params[name]!r}") from None
+    endpoint = Endpoint(params["name"], params["port"], params["ca_certificates"])
+    return Parameters(endpoint, params["connect_to"] or params["name"], params["timeout"], params["advice"])
+
+
+def trusted(endpoint: Endpoint) -> ssl.SSLContext:
+    found = context(endpoint)
+    # Python 3.13 began to accept an intermediate certificate for an authority, which other clients do not.
+    found.verify_flags &= ~getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
+    # A name outside the list of names does not count for Docker and browsers.
+    found.hostname_checks_common_name = False
+    return found
+
+
+def handshake(wanted: Parameters, trust: ssl.SSLContext, seconds: float) -> Found:
+    with closing(socket.create_connection((wanted.target, wanted.endpoint.port), seconds)) as stream:
+        try:
+            with trust.wrap_socket(stream, server_hostname=wanted.endpoint.host) as secured:
+                return found(secured.version() or "", secured.getpeercert() or {})
+        # Before Python 3.10 this is no TimeoutError.
+        except socket.timeout:  # noqa: UP041
+            raise ServiceError("it takes the connection but no TLS; does it speak TLS on this port?") from None
+
+
+def found(version: str, certificate: Mapping[str, Any]) -> Found:
+    issuer = ((SHORT.get(key, key), value) for part in certificate["issuer"] for key, value in part)
+    return Found(
+        version,
+        [value for _, value in certificate.get("subjectAltName", ())],
+        ", ".join(f"{key}={value}" for key, value in issuer),
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ssl.cert_time_to_seconds(certificate["notAfter"]))),
+        certificate["serialNumber"],
+    )
+
+
+def names_shown(wanted: Parameters, seconds: float) -> str:
+    """Say which names the certificate is for: it is trusted, but for the name."""
+    trust = trusted(wanted.endpoint)
+    trust.check_hostname = False
+    try:
+        return ", ".join(handshake(wanted, trust, seconds).names) or "no name at all"
+    except (OSError, ServiceError):
+        return "others"
+
+
+def refusal(wanted: Parameters, error: ssl.SSLCertVerificationError, seconds: float) -> str:
+    """Say why the certificate is not accepted."""
+    detail = error.verify_message.strip(".")
+    if error.verify_code in OTHER_NAME:
+        return f"its certificate does not cover {wanted.endpoint.host}; it is for {names_shown(wanted, seconds)}"
+    if error.verify_code == EXPIRED:
+        return "its certificate, or one that it was issued by, has expired"
+    if error.verify_code == NOT_YET_VALID:
+        return "its certificate, or one that it was issued by, is not valid yet; is the clock of this host right?"
+    if error.verify_code in UNKNOWN_AUTHORITY:
+        known = "was not given and is none that this host trusts" if wanted.endpoint.ca else "this host does not trust"
+        return (
+            f"its certificate comes from an unknown authority, which {known}, or the server does not send the "
+            f"certificates between ({detail})"
+        )
+    return f"its certificate is not accepted ({detail})"
+
+
+def reason(wanted: Parameters, error: OSError, seconds: float) -> str:
+    """Say in the operator's words why there is no trusted connection."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return refusal(wanted, error, seconds)
+    if isinstance(error, ssl.SSLError):
+        code = error.reason or ""
+        if code in NOT_TLS:
+            return "what answers does not speak TLS on this port"
+        said = (code or str(error)).lower().replace("_", " ")
+        if "ALERT_INTERNAL_ERROR" in code or "UNRECOGNIZED_NAME" in code:
+            return f"the server has no certificate for {wanted.endpoint.host}, or not yet (it says: {said})"
+        if isinstance(error, ssl.SSLEOFError):
+            return "it closes the connection in the handshake; does it speak TLS on this port?"
+        return f"TLS failed ({said})"
+    if isinstance(error, socket.gaierror):
+        return f"{wanted.target} has no address here ({error.strerror})"
+    if isinstance(error, socket.timeout):
+        return f"no answer within {seconds:.0f} s (a firewall?)"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection is refused (nothing listens there)"
+    if isinstance(error, ConnectionError):
+        return "it closes the connection in the handshake; does it speak TLS on this port?"
+    return error.strerror or str(error)
+
+
+def look(wanted: Parameters) -> Found:
+    trust = trusted(wanted.endpoint)
+    deadline = time.monotonic() + wanted.timeout
+    while True:
+        # Not less than a second: the last attempt must not hide what is wrong behind a hurry of its own.
+        seconds = max(1.0, min(ATTEMPT_SECONDS, deadline - time.monotonic()))
+        try:
+            return handshake(wanted, trust, seconds)
+        except (OSError, ServiceError) as error:
+            if time.monotonic() + PAUSE_SECONDS >= deadline:
+                text = reason(wanted, error, seconds) if isinstance(error, OSError) else str(error)
+                raise ServiceError(f"{wanted.place}: {text}") from None
+        time.sleep(PAUSE_SECONDS)
 
 
 def main() -> None:
@@ -148,14 +270,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    each = min(TIMEOUT_SECONDS, float(wanted["timeout"]))
-    endpoint = Endpoint(wanted["name"], wanted["port"], wanted["ca_certificates"], timeout=each)
     try:
-        found = await_trust(endpoint, wanted["connect_to"] or wanted["name"], wanted["timeout"])
+        endpoint = look(parameters(module.params))
     except ServiceError as error:
-        module.fail_json(msg=told(error, wanted["advice"]))
-    module.exit_json(changed=False, tls_endpoint=found)
+        module.fail_json(msg=told(error, module.params["advice"]))
+    module.exit_json(changed=False, tls_endpoint=asdict(endpoint))
 
 
 if __name__ == "__main__":
