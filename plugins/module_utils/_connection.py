@@ -68,7 +68,8 @@ def context(endpoint: Endpoint) -> ssl.SSLContext:
         found.verify_mode = ssl.CERT_NONE
     elif endpoint.ca:
         try:
-            found.load_verify_locations(cadata=endpoint.ca)
+            # Python takes ASCII alone, and comments between certificates often name authorities of other languages.
+            found.load_verify_locations(cadata=endpoint.ca.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError):
             raise ServiceError("The authorities that were given are not certificates in PEM") from None
     return found

@@ -13,10 +13,13 @@ description:
     with their owners and modes.
   - One task for all of them, because each task on each host costs about a second. Other files in the folder stay.
   - Each file is replaced as a whole, and only if its content differs.
+  - A program can look at the new files before they replace the old ones, see O(validate).
 attributes:
   check_mode:
     support: full
-    description: Predicts truly, also where the folder is missing. O(validate) uses a scratch folder that goes again.
+    description:
+      - Predicts truly, also where the folder is missing.
+      - O(validate) runs in check mode too, on a copy that is removed again. What that program itself does is up to it.
   diff_mode:
     support: full
     description: Shows names, owners and modes, never content.
@@ -70,11 +73,15 @@ options:
         required: true
   validate:
     description:
-      - Command that must end with 0 before anything in the folder is changed, for example one that reads a
-        configuration. In each of its words C(%s) is replaced by a scratch folder beside the folder, in which all of
-        O(folders) and O(files) stand as they are to be.
-      - Runs only if something differs; in check mode too, so it must change nothing.
-      - What it says about a failure is shown, without the contents of the files.
+      - Command, as a list of words, that looks at the new files before anything in O(path) changes. It runs only if one
+        of the files differs, and without a shell.
+      - Every V(%s) in its words stands for a folder that holds all of O(folders) and O(files), with their owners and
+        modes, and the folders that these lie in.
+      - That folder has the mode C(0700), belongs to the user that the task runs as, and lies beside O(path), or in the
+        nearest folder above that exists. It is removed in any case.
+      - An exit code other than 0, and a program that does not end within 300 seconds, fail the task, and nothing in
+        O(path) has changed. The end of what the program said is shown. Lines of the files in it, and values of their
+        lines C(NAME=value), are masked; what it quotes in another form is not recognised.
     type: list
     elements: str
     default: []
@@ -94,6 +101,14 @@ EXAMPLES = r"""
       - path: example.conf
         content: "{{ example_conf }}"
         mode: "0444"
+
+- name: Configuration that its program has looked at
+  selfhosted.trigger_dev.file_set:
+    path: /opt/trigger/example
+    files:
+      - path: example.conf
+        content: "{{ example_conf }}"
+    validate: [example, --check, --config, "%s/example.conf"]
 """
 
 RETURN = r"""
@@ -109,19 +124,29 @@ written:
 """
 
 import os
+import re
+import shutil
+import signal
 import stat
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
 
 FOLDER_MODE = 0o700
-VALIDATION_SECONDS = 300
-MOST_SAID = 2000
+COPY = "%s"
+VALIDATE_SECONDS = 300
+SHOWN_CHARACTERS = 2000
+MASK = "********"
+# Masking shorter ones would shred the text, and where the masks fall would tell what they hide.
+MINIMUM = 4
 
 
 class FileSetError(Exception):
@@ -182,19 +207,58 @@ def bring_about(base: str, wanted: Entry, present: Entry | None) -> None:
     os.chmod(path, wanted.mode)
 
 
-def validate(base: str, wanted: Sequence[Entry], command: Sequence[str]) -> None:
-    """Let a command look at all of it before it takes the place of what is there."""
-    parent = os.path.dirname(os.path.abspath(base))
-    while not os.path.isdir(parent):
-        parent = os.path.dirname(parent)
-    # A folder of its own, so that nobody gets at it before its owners and modes are right.
-    with tempfile.TemporaryDirectory(prefix=".validate.", dir=parent) as scratch:
-        for one in wanted:
-            bring_about(scratch, one, None)
-        done = run([word.replace("%s", scratch) for word in command], timeout=VALIDATION_SECONDS)
-        if done.code != 0:
-            said = done.error.replace(scratch, base)[-MOST_SAID:]
-            raise FileSetError(f"{command[0]} refuses what was to be written to {base}; nothing was changed. {said}")
+@contextmanager
+def scratch_folder(base: str) -> Iterator[str]:
+    """Give a folder on the same file system that is gone afterwards, also when somebody ends the module meanwhile."""
+    above = os.path.dirname(os.path.abspath(base))
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda told, _frame: sys.exit(128 + told)) for number in ends]
+    try:
+        folder = tempfile.mkdtemp(prefix=f".{os.path.basename(os.path.abspath(base))}.", dir=above)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+    finally:
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
+
+
+def lay_out(base: str, scratch: str, wanted: Sequence[Entry]) -> None:
+    """Write all that is wanted; a folder that is there already and not named is needed by the files in it."""
+    for one in wanted:
+        for parent in reversed(PurePath(one.path).parents[:-1]):
+            copy, original = os.path.join(scratch, parent), os.path.join(base, parent)
+            if not os.path.isdir(copy) and os.path.isdir(original):
+                status = os.stat(original)
+                bring_about(
+                    scratch, Entry(str(parent), status.st_uid, status.st_gid, status.st_mode & 0o7777, None), None
+                )
+        bring_about(scratch, one, None)
+
+
+def masked(text: str, contents: Sequence[str]) -> str:
+    """Hide what stands in the files: programs quote the line that they do not like."""
+    lines = {line.strip() for content in contents for line in content.splitlines()}
+    values = {line.partition("=")[2].strip(" \t\"'") for line in lines if re.match(r"\w+\s*=", line)}
+    words = sorted((word for word in lines | values if len(word) >= MINIMUM), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, words)), MASK, text) if words else text
+
+
+def validate(runner: Run, command: Sequence[str], base: str, wanted: Sequence[Entry]) -> None:
+    """Let the command look at a copy of what is wanted."""
+    with scratch_folder(base) as scratch:
+        lay_out(base, scratch, wanted)
+        done = runner([word.replace(COPY, scratch) for word in command], timeout=VALIDATE_SECONDS)
+    if done.code != 0:
+        said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
+        shown = masked(said.replace(scratch, base), [one.content for one in wanted if one.content is not None])
+        raise FileSetError(
+            f"{command[0]} refuses what was to be written to {base} (exit code {done.code}); nothing was changed. "
+            f"{shown[-SHOWN_CHARACTERS:]}".strip()
+        )
 
 
 def main() -> None:
@@ -230,7 +294,7 @@ def main() -> None:
     )
     # That masks names and modes too, wherever they stand in the result; contents are what must not be shown.
     module.no_log_values.intersection_update(option["content"] for option in module.params["files"])
-    base = module.params["path"]
+    base, command = module.params["path"], module.params["validate"]
     # The mode of makedirs is for the last folder only; those above it are made by this.
     os.umask(0o077)
     fresh = not os.path.isdir(base)
@@ -239,8 +303,8 @@ def main() -> None:
         wanted = [folder, *map(entry, module.params["folders"]), *map(entry, module.params["files"])]
         present = {one.path: found(base, one) for one in wanted}
         differing = [one for one in wanted if present[one.path] != one]
-        if differing and module.params["validate"]:
-            validate(base, wanted[1:], module.params["validate"])
+        if command and any(one.content is not None for one in differing):
+            validate(run, command, base, wanted[1:])
         if not module.check_mode:
             for one in differing:
                 bring_about(base, one, present[one.path])

@@ -39,8 +39,10 @@ options:
     default: {}
   sources:
     description:
-      - Hosts (name or IP address), by any name, for each of which the host's own address towards it is looked up.
-      - Nothing is sent to them.
+      - Hosts (names or IP addresses), by any name, for which to tell the address from which this host would call them.
+      - It is what the host's routing table says, and no packet is sent. Where addresses are translated on the way,
+        the other side sees another one.
+      - Of a host with several addresses the first IPv4 address that has a route counts, then the first other one.
     type: dict
     default: {}
   timeout:
@@ -66,6 +68,8 @@ EXAMPLES = r"""
     addresses:
       trigger_api_origin: https://trigger.example.com
       trigger_registry_host: registry.example.com:5000
+    sources:
+      control: control.example.com
     asked_at: "{{ now().timestamp() }}"
   register: measured
 """
@@ -130,11 +134,11 @@ host:
           returned: always
     sources:
       description:
-        - Address of this host from which it would call each of O(sources), by its name. Empty where the name has no
-          address here, or there is no way.
+        - IP address of this host towards each of O(sources), by its name. Empty when that host has no address here,
+          or there is no route to any.
       type: dict
       returned: always
-      sample: {gateway: 10.0.0.7}
+      sample: {control: 192.0.2.17}
     clock:
       description: Unix times in seconds.
       type: dict
@@ -160,7 +164,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -171,6 +177,8 @@ from ansible.module_utils.basic import AnsibleModule
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 MEMORY = Path("/proc/meminfo")
 RESOLVER_FACTOR = 2
+# Port of the discard service; a route has no port, but the call wants one.
+ANY_PORT = 9
 # The best comes first: of several IP addresses one that answers is enough.
 STATES = ("connected", "refused", "timeout", "unreachable", "unresolved")
 
@@ -204,15 +212,18 @@ class Reach:
     reason: str
 
 
-# Host and port -> IP addresses, and IP address, port and seconds -> a connection that is closed at once.
+# Host and port -> IP addresses; IP address, port and seconds -> a connection that is closed at once; IP address of
+# another host -> address of this host towards it.
 Resolve = Callable[[Address], Sequence[str]]
 Connect = Callable[[str, int, float], None]
+Route = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Network:
     resolve: Resolve
     connect: Connect
+    route: Route
 
 
 def address(text: str) -> Address:
@@ -266,16 +277,11 @@ def connect(ip: str, port: int, timeout: float) -> None:
     socket.create_connection((ip, port), timeout=timeout).close()
 
 
-def source(host: str) -> str:
-    """Ask the kernel which address of ours leads to a host; a UDP socket that is connected sends nothing."""
-    try:
-        rows = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)
-        family, kind, _, _, target = min(rows, key=lambda row: row[0] != socket.AF_INET)
-        with socket.socket(family, kind) as probe:
-            probe.connect(target)
-            return str(probe.getsockname()[0])
-    except (OSError, UnicodeError):
-        return ""
+def route(ip: str) -> str:
+    """Connect a datagram socket: that looks up the route and sends nothing."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.connect((ip, ANY_PORT))
+        return str(datagrams.getsockname()[0])
 
 
 def attempt(ip: str, port: int, timeout: float, connector: Connect) -> tuple[str, str]:
@@ -302,35 +308,58 @@ def reach(target: Address, timeout: float, network: Network, tell: Callable[[Rea
     tell(Reach(target.host, target.port, *min(tries, key=lambda one: STATES.index(one[0]))))
 
 
-def reach_all(wanted: Parameters, network: Network) -> dict[str, Reach]:
-    """Try all at once; a name whose resolver does not answer in time has no address."""
-    patience = wanted.timeout * RESOLVER_FACTOR
-    slow = f"the resolver did not answer within {patience} s"
-    found = {name: Reach(one.host, one.port, "unresolved", slow) for name, one in wanted.addresses.items()}
+def source(host: str, network: Network) -> str:
+    """Find the address of this host towards another one."""
+    try:
+        ips = network.resolve(Address(host, ANY_PORT))
+    except (OSError, UnicodeError):
+        return ""
+    for ip in sorted(ips, key=lambda ip: ":" in ip):
+        with suppress(OSError):
+            return network.route(ip)
+    return ""
 
-    def one(name: str, target: Address) -> None:
-        reach(target, wanted.timeout, network, lambda known: found.update({name: known}))
 
+def all_at_once(jobs: Sequence[Callable[[], None]], patience: float) -> None:
+    """Do all jobs, and go on without those that are late."""
     # Nothing ends a thread that waits for a resolver: daemons do not keep the module from ending.
-    threads = [threading.Thread(target=one, args=pair, daemon=True) for pair in wanted.addresses.items()]
+    threads = [threading.Thread(target=job, daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + patience + wanted.timeout
+    deadline = time.monotonic() + patience
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(found)
+
+
+def look_around(wanted: Parameters, network: Network) -> tuple[dict[str, Reach], dict[str, str]]:
+    """Try all addresses and sources; a name whose resolver does not answer in time has no address."""
+    patience = wanted.timeout * RESOLVER_FACTOR
+    slow = f"the resolver did not answer within {patience} s"
+    reached = {name: Reach(one.host, one.port, "unresolved", slow) for name, one in wanted.addresses.items()}
+    sources = dict.fromkeys(wanted.sources, "")
+
+    def look(name: str, target: Address) -> None:
+        reach(target, wanted.timeout, network, lambda known: reached.update({name: known}))
+
+    def find(name: str, host: str) -> None:
+        sources[name] = source(host, network)
+
+    jobs = [partial(look, *pair) for pair in wanted.addresses.items()]
+    jobs += [partial(find, *pair) for pair in wanted.sources.items()]
+    all_at_once(jobs, patience + wanted.timeout)
+    return dict(reached), dict(sources)
 
 
 def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) -> dict[str, Any]:
     began_at = clock()
-    reached = reach_all(wanted, network)
+    reached, sources = look_around(wanted, network)
     return {
         "architecture": architecture(os.uname().machine),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mib": memory_mib(MEMORY.read_text()),
         "disks": [asdict(disk(path)) for path in wanted.paths],
         "addresses": {name: asdict(row) for name, row in reached.items()},
-        "sources": {name: source(host) for name, host in wanted.sources.items()},
+        "sources": sources,
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
             "began_at": began_at,
@@ -351,7 +380,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        host = measure(parameters(module.params), Network(resolve, connect), time.time)
+        host = measure(parameters(module.params), Network(resolve, connect, route), time.time)
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"Cannot measure the host: {error}")
     module.exit_json(changed=False, host=host)

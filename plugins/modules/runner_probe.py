@@ -14,6 +14,10 @@ description:
     registry, creates a container on the runner network and starts it. The container calls each of O(urls), and must get
     no answer from O(unreachable) nor from the proxy, at any of its addresses.
   - The registry is asked with the credentials even when the image is on the host already.
+  - The container proves the way, not the certificate. The C(wget) of an image may speak no TLS (or none that the server
+    takes), may not verify (busybox's own TLS does not), or may not know a private authority. Where that is all that
+    keeps it from an C(https) URL, it is enough that something answers at that port, and RV(runner_probe.connected)
+    names the URL. M(selfhosted.trigger_dev.tls_endpoint_info) proves a certificate, on the host.
   - The container and its volumes are removed by the host's own Docker client, also after a failure. The image stays.
 attributes:
   check_mode:
@@ -61,9 +65,8 @@ options:
     default: trigger-runner
   urls:
     description:
-      - URLs that must answer with success from inside the container.
-      - Of one that begins with C(https) only that its port is reached and answers, for not every image's C(wget) knows
-        TLS, and none knows a private authority.
+      - URLs that must answer with success from inside the container. An C(https) URL that TLS alone keeps from
+        answering must take a connection.
     type: list
     elements: str
     default: []
@@ -119,7 +122,14 @@ runner_probe:
       type: bool
       returned: success
     urls:
-      description: The URLs that answered, those of O(answering) too.
+      description: The URLs that answered or took a connection, those of O(answering) too.
+      type: list
+      elements: str
+      returned: success
+    connected:
+      description:
+        - Those of RV(runner_probe.urls) that took a connection, but gave no answer that the container's C(wget) could
+          read, because of TLS. Nothing is known of what they would have answered.
       type: list
       elements: str
       returned: success
@@ -158,18 +168,21 @@ MEMORY_BYTES = 512 * 1024**2
 
 REACH = "reach"
 ANSWER = "answer"
-TLS = "tls"
 AVOID = "avoid"
+CONNECT = "connect"
 
 
-# Builtins and wget only. Without -q, because GNU wget then says nothing at all.
+# Builtins and wget only. Without -q, because GNU wget then says nothing at all. Straight to the log and not through
+# $(...): the child that speaks busybox's TLS outlives a wget that gave up, and would hold that open (measured).
 SCRIPT = r"""
 for argument; do
   case $argument in
-    reach=* | answer=* | tls=*) answer=$(wget -T 5 -O /dev/null "${argument#*=}" 2>&1) ;;
-    avoid=*) answer=$(wget -T 2 -O /dev/null "http://${argument#*=}/" 2>&1) ;;
-  esac
-  printf '== %s %s\n%s\n' "$?" "$argument" "$answer"
+    reach=* | answer=*) wget -T 5 -O /dev/null "${argument#*=}" ;;
+    # Plain http also to a port that wants TLS: the server answers that it does, or turns away, and both are answers.
+    connect=*) wget -T 5 -O /dev/null "http://${argument#*=}/" ;;
+    avoid=*) wget -T 2 -O /dev/null "http://${argument#*=}/" ;;
+  esac 2>&1
+  printf '\n== %s %s\n' "$?" "$argument"
 done
 """
 
@@ -178,14 +191,25 @@ NO_CONNECTION = re.compile(
     r"bad address|can't connect|timed out|unable to resolve|failed: |no route to host|unreachable|refused",
     re.IGNORECASE,
 )
-PROGRESS = re.compile(r"Connecting to \S+ \(\S+\)$|--|Retrying")
+PROGRESS = re.compile(r"Connecting to \S+ \(\S+\)$|--|Retrying|wget: note: ")
 ANSWERED = re.compile(
-    r"server returned error|error getting response|bad header|reset by peer|awaiting response\.\.\. \d|ERROR \d{3}",
+    r"server returned error|error getting response|bad header|reset by peer|no data received"
+    r"|awaiting response\.\.\. \d|ERROR \d{3}",
     re.IGNORECASE,
 )
 
-# An answer that is an error page. Servers of TLS give one to plain http, or end the connection.
+# An answer that is an error page.
 ERROR_PAGE = re.compile(r"server returned error|ERROR \d{3}", re.IGNORECASE)
+
+# How they say that TLS failed, or that they have none. Busybox has it built in (and verifies nothing), asks the program
+# ssl_client (Alpine, which verifies) or openssl. Where that program is missing it says no more than "error getting
+# response", and says so of a closed port too (measured): whether there was a connection is not to be had from this.
+TLS_FAILED = re.compile(
+    r"\bTLS\b|\bSSL|certificate|not an http or ftp url|https support|unsupported scheme|error getting response",
+    re.IGNORECASE,
+)
+# Here it is the way and not TLS, although it began: large packets get lost, for example.
+STUCK = re.compile(r"timed out", re.IGNORECASE)
 
 PROXY_HINT = "Look at the container of the proxy and its log; its configuration belongs to the role supervisor."
 PULL_HINTS = (
@@ -229,6 +253,12 @@ class Parameters:
     answering: Sequence[str]
     unreachable: Sequence[str]
     timeout: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    pulled: bool
+    connected: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -338,9 +368,28 @@ def expect(reply: Reply, status: int, step: str, hint: str) -> Reply:
     return reply
 
 
+def expected(wanted: Parameters) -> list[tuple[str, str]]:
+    """List what the container has to reach."""
+    return [(REACH, url) for url in wanted.urls] + [(ANSWER, url) for url in wanted.answering]
+
+
+def door(url: str) -> str | None:
+    """Give the host and port of an https URL."""
+    if not url.startswith("https://"):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 443
+    except ValueError as error:
+        raise ProbeError(f"{url} is no URL: {error}") from None
+    return f"[{parts.hostname}]:{port}" if ":" in (parts.hostname or "") else f"{parts.hostname}:{port}"
+
+
 def container(wanted: Parameters, avoid: Sequence[str]) -> dict[str, Any]:
     """Describe the container like that of a run, but for its command, and kept after its end to be read."""
-    arguments = [f"{kind}={sent}" for kind, _, sent in asked(wanted)]
+    arguments = [f"{kind}={url}" for kind, url in expected(wanted)]
+    doors = dict.fromkeys(door(url) for url in [*wanted.urls, *wanted.answering])
+    arguments += [f"{CONNECT}={target}" for target in doors if target]
     arguments += [f"{AVOID}={target}" for target in avoid]
     return {
         "Image": wanted.image,
@@ -370,39 +419,48 @@ def start(call: Call, wanted: Parameters, name: str, avoid: Sequence[str]) -> st
     return identifier
 
 
-def records(log: str) -> Iterator[tuple[int, str, str, str]]:
-    """Read what the script has printed: exit code, kind, address, and wget's own words."""
-    for code, kind, target, text in re.findall(r"^== (\d+) (\w+)=(.*)\n((?:(?!== ).*\n?)*)", log, re.MULTILINE):
+def records(log: str) -> Iterator[tuple[tuple[str, str], tuple[int, str]]]:
+    """Read what the script has printed: kind and address, exit code and wget's own words."""
+    for text, code, kind, target in re.findall(r"^((?:(?!== ).*\n)*)== (\d+) (\w+)=(.*)\n", log, re.MULTILINE):
         said = [line.strip() for line in text.splitlines() if line.strip()]
         errors = [line for line in said if not PROGRESS.match(line)]
-        yield int(code), kind, target, " ".join(errors)[:300]
+        yield (kind, target), (int(code), " ".join(errors)[:300])
 
 
-def asked(wanted: Parameters) -> Iterator[tuple[str, str, str]]:
-    """Give kind, URL, and what is sent for it: to a port of TLS plain http, which any wget can say."""
-    for kind, urls in ((REACH, wanted.urls), (ANSWER, wanted.answering)):
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme == "https":
-                yield TLS, url, f"http://{parts.hostname}:{parts.port or 443}/"
-            else:
-                yield kind, url, url
+Found = Mapping[tuple[str, str], tuple[int, str]]
+NOT_TRIED = (-1, "was not tried")
 
 
-def judge(log: str, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
+def hurdle(found: Found, kind: str, url: str) -> str | None:
+    """Say what came between the container and a URL, if anything did."""
+    code, text = found.get((kind, url), NOT_TRIED)
+    return None if code == 0 or (kind == ANSWER and ERROR_PAGE.search(text)) else text
+
+
+def connected(found: Found, kind: str, url: str) -> bool:
+    """Say whether TLS alone came between them."""
+    text, target = hurdle(found, kind, url), door(url)
+    if text is None or target is None or ERROR_PAGE.search(text) or STUCK.search(text) or not TLS_FAILED.search(text):
+        return False
+    code, answer = found.get((CONNECT, target), NOT_TRIED)
+    return code == 0 or bool(ANSWERED.search(answer))
+
+
+def judge(found: Found, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
     """Name everything that is not as it has to be."""
-    found = {(kind, target): (code, text) for code, kind, target, text in records(log)}
     problems = []
-    enough = {REACH: re.compile("(?!)"), ANSWER: ERROR_PAGE, TLS: ANSWERED}
-    for kind, url, sent in asked(wanted):
-        code, text = found.get((kind, sent), (-1, "was not tried"))
-        if code != 0 and not enough[kind].search(text):
+    for kind, url in expected(wanted):
+        text = hurdle(found, kind, url)
+        if text is not None and not connected(found, kind, url):
+            plain = found.get((CONNECT, door(url) or ""))
             problems.append(
-                f"A container on {wanted.network} does not reach {url} ({text}). Check the origin (trigger_api_origin "
-                "and the like must be addresses that containers can use), name resolution and firewalls."
+                f"A container on {wanted.network} does not reach {url} ({text}"
+                + (f"; a connection to its port without TLS: {plain[1] or 'was taken'}" if plain else "")
+                + "). Check the origin (trigger_api_origin and the like must be addresses that containers can use), "
+                "name resolution and firewalls."
             )
     for target in avoid:
-        code, text = found.get((AVOID, target), (-1, "was not tried"))
+        code, text = found.get((AVOID, target), NOT_TRIED)
         if code == 0 or ANSWERED.search(text):
             problems.append(
                 f"A container on {wanted.network} reaches {target}, which must be out of its reach: code of users "
@@ -435,18 +493,19 @@ def sweep(runner: Run) -> None:
         runner(["docker", "rm", "--force", "--volumes", *left])
 
 
-def probe(runner: Run, call: Call, wanted: Parameters, avoid: Sequence[str], name: str) -> bool:
+def probe(runner: Run, call: Call, wanted: Parameters, avoid: Sequence[str], name: str) -> Proof:
     """Take the whole way; whatever happens, no container stays."""
     pulled = pull(call, wanted)
     try:
-        problems = judge(wait(runner, start(call, wanted, name, avoid), wanted.timeout), wanted, avoid)
+        found = dict(records(wait(runner, start(call, wanted, name, avoid), wanted.timeout)))
+        problems = judge(found, wanted, avoid)
     finally:
         removed = runner(["docker", "rm", "--force", "--volumes", name])
     if removed.code != 0:
         problems.append(f"The probe container {name} cannot be removed: {removed.error}")
     if problems:
         raise ProbeError("\n".join(problems))
-    return pulled
+    return Proof(pulled, [url for kind, url in expected(wanted) if connected(found, kind, url)])
 
 
 def main() -> None:
@@ -479,15 +538,16 @@ def main() -> None:
         avoid = [*wanted.unreachable, *(f"{address}:{wanted.proxy_port}" for address in found)]
         sweep(run)
         call = speak(found[0], wanted.proxy_port, wanted.timeout)
-        pulled = probe(run, call, wanted, avoid, PREFIX + secrets.token_hex(8))
+        proof = probe(run, call, wanted, avoid, PREFIX + secrets.token_hex(8))
     except ProbeError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
         runner_probe={
             "image": wanted.image,
-            "pulled": pulled,
-            "urls": [*wanted.urls, *wanted.answering],
+            "pulled": proof.pulled,
+            "urls": [url for _kind, url in expected(wanted)],
+            "connected": proof.connected,
             "unreachable": avoid,
             "duration_seconds": round(time.monotonic() - begun, 2),
         },

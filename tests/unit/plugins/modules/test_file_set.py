@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import file_set
 
 from .conftest import Invoke
@@ -151,3 +153,121 @@ def test_a_folder_in_place_of_a_file_is_an_error(invoke: Invoke, base: Path) -> 
     result = invoke(file_set.main, **arguments(base))
     assert "example.env is not a plain file" in result["msg"]
     assert not (base / "shared").exists()
+
+
+@pytest.fixture
+def looked(tmp_path: Path) -> Path:
+    """Where the validating program writes what it has seen."""
+    return tmp_path / "looked"
+
+
+def validating(looked: Path, code: int = 0, say: str = ":") -> list[str]:
+    """A program that takes down the folder, and the owners, modes and contents that it finds there."""
+    script = (
+        f'stat -c "%a %u %n" "$1" >{looked}; cd "$1" && find . -mindepth 1 -printf "%P %m %U\\n" | sort >>{looked}; '
+        f"{say}; exit {code}"
+    )
+    return ["sh", "-c", script, "validate", "%s"]
+
+
+def test_the_new_files_are_looked_at_before_they_replace_the_old(
+    invoke: Invoke, base: Path, tmp_path: Path, looked: Path
+) -> None:
+    invoke(file_set.main, **arguments(base))
+    (base / "theirs").write_text("not given")
+    say = f'cat example.env >>{looked}; echo "old: $(cat {base}/example.env)" >>{looked}'
+    result = invoke(file_set.main, **arguments(base, content="KEY=other\n"), validate=validating(looked, say=say))
+    assert result["written"] == ["example.env"]
+    first, *rest = looked.read_text().splitlines()
+    mode_of_scratch, owner, scratch = first.split()
+    assert (mode_of_scratch, owner) == ("700", str(os.geteuid()))
+    assert Path(scratch).parent == base.parent
+    assert rest == [
+        f"example.env 600 {os.geteuid()}",
+        f"shared 750 {os.geteuid()}",
+        f"shared/example.conf 444 {os.geteuid()}",
+        "KEY=other",
+        "old: KEY=value-of-key",
+    ]
+    assert os.listdir(base.parent) == ["example"]
+
+
+def test_refused_files_change_nothing(invoke: Invoke, base: Path, looked: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    (base / "shared").chmod(0o755)
+    command = validating(looked, code=3, say='echo "on stdout"; echo "$PWD/example.env: no such word" >&2')
+    for check in (False, True):
+        result = invoke(file_set.main, check=check, **arguments(base, content="KEY=other\n"), validate=command)
+        assert result["failed"]
+        assert "(exit code 3); nothing was changed. on stdout\n" in result["msg"]
+        assert f"{base}/example.env: no such word" in result["msg"]
+        assert (base / "example.env").read_text() == "KEY=value-of-key\n"
+        assert mode(base / "shared") == 0o755
+        assert os.listdir(base.parent) == ["example"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_empty_host(invoke: Invoke, base: Path, tmp_path: Path, looked: Path, check: bool, code: int) -> None:
+    result = invoke(file_set.main, check=check, **arguments(base), validate=validating(looked, code))
+    assert result.get("failed", False) == bool(code)
+    scratch = looked.read_text().split()[2]
+    assert Path(scratch).parent == tmp_path, "the nearest folder that exists"
+    assert base.exists() == (not check and not code)
+    assert sorted(os.listdir(tmp_path)) == ["looked"] + ["trigger"] * base.exists()
+
+
+def test_nothing_to_look_at(invoke: Invoke, base: Path, looked: Path) -> None:
+    invoke(file_set.main, **arguments(base))
+    (base / "shared").chmod(0o755)
+    result = invoke(file_set.main, **arguments(base), validate=validating(looked, code=1))
+    assert result["written"] == ["shared"]
+    assert not looked.exists()
+
+
+def test_a_folder_that_is_there_and_not_given_is_in_the_copy(invoke: Invoke, base: Path, looked: Path) -> None:
+    (base / "a/b").mkdir(parents=True)
+    (base / "a").chmod(0o751)
+    (base / "a/b").chmod(0o755)
+    files = [{"path": "a/b/c", "content": "x", **ME}]
+    assert invoke(file_set.main, path=str(base), files=files, validate=validating(looked))["changed"]
+    assert [line.split()[:2] for line in looked.read_text().splitlines()[1:]] == [
+        ["a", "751"],
+        ["a/b", "755"],
+        ["a/b/c", "600"],
+    ]
+
+
+def test_what_a_program_quotes_of_the_files_is_masked(invoke: Invoke, base: Path, looked: Path) -> None:
+    content = "first line of it\nPASSWORD='s3cret word'\n"
+    say = "echo \"bad: PASSWORD='s3cret word', it is s3cret word\"; cat example.env >&2"
+    result = invoke(file_set.main, **arguments(base, content=content), validate=validating(looked, 1, say))
+    assert "bad: ********, it is ********" in result["msg"]
+    assert "s3cret" not in str(result["msg"])
+    assert "first line" not in str(result["msg"])
+
+
+def test_only_the_end_of_a_long_message_is_shown(invoke: Invoke, base: Path, looked: Path) -> None:
+    say = "seq 1 100000; echo the end"
+    msg = invoke(file_set.main, **arguments(base), validate=validating(looked, 1, say))["msg"]
+    assert msg.endswith("the end")
+    assert len(msg) < 3000
+
+
+def test_a_program_that_is_missing(invoke: Invoke, base: Path) -> None:
+    result = invoke(file_set.main, **arguments(base), validate=["no-such-program", "%s"])
+    assert "(exit code 127); nothing was changed. no-such-program: no such program" in result["msg"]
+    assert not base.exists()
+
+
+def test_whoever_ends_the_module_leaves_no_copy(invoke: Invoke, base: Path, tmp_path: Path, looked: Path) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    command = validating(looked, say="kill -TERM $PPID; sleep 30")
+    with (
+        patch_module_args({**arguments(base), "validate": command, "_ansible_check_mode": False}),
+        pytest.raises(SystemExit) as end,
+    ):
+        file_set.main()
+    assert end.value.code == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path) == ["looked"]
+    assert signal.getsignal(signal.SIGTERM) is handler

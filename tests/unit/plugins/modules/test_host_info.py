@@ -21,8 +21,9 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_info import
     address,
     architecture,
     disk,
+    look_around,
     memory_mib,
-    reach_all,
+    route,
 )
 
 Invoke = Callable[..., dict[str, Any]]
@@ -101,11 +102,20 @@ def connect(ip: str, port: int, timeout: float) -> None:
         raise error
 
 
+def fake_route(ip: str) -> str:
+    if ip in ("192.0.2.4", "2001:db8::4"):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+    return f"source for {ip}"
+
+
+NETWORK = Network(resolve, connect, fake_route)
+
+
 def test_every_state_is_told_with_its_reason() -> None:
     names = [*NAMES, "nowhere.example", "stuck.example"]
     wanted = Parameters([], {name: Address(name, 80) for name in names}, {}, 1, None)
     began = time.monotonic()
-    found = reach_all(wanted, Network(resolve, connect))
+    found, _sources = look_around(wanted, NETWORK)
     assert time.monotonic() - began < 5, "somebody was waited for"
     assert {name: (row.state, row.reason) for name, row in found.items()} == {
         "up.example": ("connected", ""),
@@ -125,6 +135,32 @@ def test_every_state_is_told_with_its_reason() -> None:
     }
 
 
+def test_sources_prefer_the_older_protocol_and_need_a_route() -> None:
+    hosts = ["up.example", "closed.example", "far.example", "both.example", "nowhere.example", "stuck.example"]
+    began = time.monotonic()
+    _found, sources = look_around(Parameters([], {}, {host: host for host in hosts}, 1, None), NETWORK)
+    assert time.monotonic() - began < 5, "somebody was waited for"
+    assert sources == {
+        "up.example": "source for 192.0.2.1",
+        "closed.example": "source for 192.0.2.2",
+        "far.example": "",
+        "both.example": "source for 192.0.2.2",
+        "nowhere.example": "",
+        "stuck.example": "",
+    }
+
+
+def test_a_newer_address_will_do_where_there_is_no_other() -> None:
+    network = Network(lambda _target: ["192.0.2.4", "2001:db8::1"], connect, fake_route)
+    assert host_info.source("new.example", network) == "source for 2001:db8::1"
+
+
+def test_routes() -> None:
+    assert route("127.0.0.1") == "127.0.0.1"
+    with pytest.raises(socket.gaierror):
+        route("300.0.0.1")
+
+
 def test_module(invoke: Invoke, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -134,7 +170,10 @@ def test_module(invoke: Invoke, tmp_path: Path) -> None:
             "refused": f"http://127.0.0.1:{bound.getsockname()[1]}",
             "nameless": "http://name..invalid:80",
         }
-        result = invoke(host_info.main, paths=[str(tmp_path)], addresses=addresses, asked_at=1.5, check=True)
+        sources = {"own": "127.0.0.1", "by name": "localhost", "nameless": "name..invalid", "empty": ""}
+        result = invoke(
+            host_info.main, paths=[str(tmp_path)], addresses=addresses, sources=sources, asked_at=1.5, check=True
+        )
     host = result["host"]
     assert result["changed"] is False
     assert host["architecture"] == architecture(platform.machine())
@@ -146,13 +185,14 @@ def test_module(invoke: Invoke, tmp_path: Path) -> None:
         "refused": "refused",
         "nameless": "unresolved",
     }
+    assert host["sources"] == {"own": "127.0.0.1", "by name": "127.0.0.1", "nameless": "", "empty": ""}
     assert host["clock"]["asked_at"] == 1.5
     assert host["clock"]["began_at"] <= host["clock"]["ended_at"] == pytest.approx(time.time(), abs=60)
 
 
 def test_module_without_anything_to_look_at(invoke: Invoke) -> None:
     host = invoke(host_info.main)["host"]
-    assert (host["disks"], host["addresses"]) == ([], {})
+    assert (host["disks"], host["addresses"], host["sources"]) == ([], {}, {})
     assert host["clock"]["asked_at"] == host["clock"]["began_at"]
 
 

@@ -91,6 +91,15 @@ def test_a_certificate_of_nobody(invoke: Invoke) -> None:
     assert "certificate is not accepted" in result["msg"]
 
 
+def test_comments_between_authorities(invoke: Invoke) -> None:
+    presented = certificate()
+    with serving(redis(), presented) as port:
+        result = invoke(
+            redis_server_info.main, host="localhost", port=port, ca_certificates=f"# Főtanúsítvány\n{presented.pem}"
+        )
+    assert result["redis_server"]["role"] == "master"
+
+
 def test_tls_where_there_is_none(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis waits for the end of what it takes for a command."""
 

@@ -16,13 +16,18 @@ import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import runner_probe
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.runner_probe import (
+    Found,
     Parameters,
     ProbeError,
+    Proof,
     Reply,
     addresses,
+    connected,
+    door,
     judge,
     parameters,
     probe,
+    records,
     speak,
     sweep,
 )
@@ -38,25 +43,30 @@ WANTED = Parameters(
     registry_username="trigger",
     registry_password='pä"ss~~??>>',
     network="trigger-runner",
-    urls=["http://supervisor:8020/health", "https://trigger.example.com/healthcheck"],
-    answering=["http://s3.example.com/"],
+    urls=["http://supervisor:8020/health"],
+    answering=["https://s3.example.com/"],
     unreachable=["docker-socket-proxy:2375"],
     timeout=60,
 )
 AVOID = ["docker-socket-proxy:2375", "172.24.0.2:2375"]
 NAME = "trigger-probe-0123456789abcdef"
-GOOD_LOG = """== 0 reach=http://supervisor:8020/health
-Connecting to supervisor:8020 (172.25.0.2:8020)
+GOOD_LOG = """Connecting to supervisor:8020 (172.25.0.2:8020)
 null                 100% |********************************|     2  0:00:00 ETA
-== 1 tls=http://trigger.example.com:443/
-wget: server returned error: HTTP/1.0 400 Bad Request
-== 1 answer=http://s3.example.com/
+
+== 0 reach=http://supervisor:8020/health
 wget: server returned error: HTTP/1.1 403 Forbidden
-== 1 avoid=docker-socket-proxy:2375
+
+== 1 answer=https://s3.example.com/
+wget: server returned error: HTTP/1.0 400 Bad Request
+
+== 1 connect=s3.example.com:443
 wget: bad address 'docker-socket-proxy'
-== 1 avoid=172.24.0.2:2375
+
+== 1 avoid=docker-socket-proxy:2375
 Connecting to 172.24.0.2:2375 (172.24.0.2:2375)
 wget: download timed out
+
+== 1 avoid=172.24.0.2:2375
 """
 UP_TO_DATE = '{"status":"Pulling from trigger/probe"}\r\n{"status":"Status: Image is up to date for x"}\r\n'
 
@@ -86,13 +96,13 @@ class Host:
         self.commands.append(list(argv))
         return {"wait": self.exit_code, "logs": Completed(0, self.log, "")}.get(argv[1], Completed(0, "", ""))
 
-    def probe(self) -> bool:
+    def probe(self) -> Proof:
         return probe(self.run, self.call, WANTED, AVOID, NAME)
 
 
 def test_the_calls_of_a_supervisor_and_no_others() -> None:
     host = Host()
-    assert host.probe() is False
+    assert host.probe() == Proof(pulled=False, connected=[])
     assert [(method, path) for method, path, _headers, _body in host.calls] == [
         ("POST", "/images/create?fromImage=control.lab%3A5000%2Ftrigger%2Fprobe%3A2.8.3"),
         ("GET", f"/images/{IMAGE}/json"),
@@ -139,16 +149,16 @@ def test_the_body_passes_the_strict_proxy() -> None:
     assert content["Cmd"][1:] == [
         "probe",
         "reach=http://supervisor:8020/health",
-        "tls=http://trigger.example.com:443/",
         "reach=http://wörker/",
-        "answer=http://s3.example.com/",
+        "answer=https://s3.example.com/",
+        "connect=s3.example.com:443",
         "avoid=docker-socket-proxy:2375",
         "avoid=172.24.0.2:2375",
     ]
 
 
 def test_a_download_is_reported() -> None:
-    assert Host(pull=Reply(200, '{"status":"Status: Downloaded newer image for x"}')).probe() is True
+    assert Host(pull=Reply(200, '{"status":"Status: Downloaded newer image for x"}')).probe().pulled
 
 
 @pytest.mark.parametrize(
@@ -202,14 +212,16 @@ def test_a_container_that_does_not_end() -> None:
 
 
 def log(code: int, argument: str, text: str) -> str:
-    return GOOD_LOG.replace(
-        next(part for part in re.split(r"(?=^== )", GOOD_LOG, flags=re.MULTILINE) if f" {argument}\n" in part),
-        f"== {code} {argument}\n{text}\n",
-    )
+    record = rf"^(?:(?!== ).*\n)*== \d+ {re.escape(argument)}\n"
+    return re.sub(record, lambda _match: f"{text}\n\n== {code} {argument}\n", GOOD_LOG, flags=re.MULTILINE)
+
+
+def read(code: int, argument: str, text: str) -> Found:
+    return dict(records(log(code, argument, text)))
 
 
 def test_all_is_well() -> None:
-    assert judge(GOOD_LOG, WANTED, AVOID) == []
+    assert judge(dict(records(GOOD_LOG)), WANTED, AVOID) == []
 
 
 @pytest.mark.parametrize(
@@ -221,35 +233,148 @@ def test_all_is_well() -> None:
     ],
 )
 def test_a_url_that_does_not_answer(text: str) -> None:
-    (problem,) = judge(log(1, "reach=http://supervisor:8020/health", text), WANTED, AVOID)
+    (problem,) = judge(read(1, "reach=http://supervisor:8020/health", text), WANTED, AVOID)
     assert f"does not reach http://supervisor:8020/health ({text})" in problem
     assert "trigger_api_origin" in problem
 
 
 @pytest.mark.parametrize("text", ["", "HTTP request sent, awaiting response... 403 Forbidden\nERROR 403: Forbidden."])
 def test_an_error_page_is_an_answer_where_that_will_do(text: str) -> None:
-    assert judge(log(8 if text else 0, "answer=http://s3.example.com/", text), WANTED, AVOID) == []
+    assert judge(read(8 if text else 0, "answer=https://s3.example.com/", text), WANTED, AVOID) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["server returned error: HTTP/1.0 400 Bad Request", "error getting response: Connection reset by peer", ""]
-)
-def test_whatever_a_port_of_tls_answers_shows_that_it_is_reached(text: str) -> None:
-    assert judge(log(1 if text else 0, "tls=http://trigger.example.com:443/", text), WANTED, AVOID) == []
-
-
-@pytest.mark.parametrize(
-    "text", ["wget: bad address 'trigger.example.com'", "can't connect to remote host: refused", ""]
-)
-def test_a_port_of_tls_that_is_not_reached(text: str) -> None:
-    (problem,) = judge(log(1, "tls=http://trigger.example.com:443/", text), WANTED, AVOID)
-    assert "does not reach https://trigger.example.com/healthcheck" in problem
-
-
-@pytest.mark.parametrize("text", ["wget: bad address 's3.example.com'", "wget: error getting response", ""])
+@pytest.mark.parametrize("text", ["wget: bad address 's3.example.com'", ""])
 def test_no_answer_is_none_anywhere(text: str) -> None:
-    (problem,) = judge(log(1, "answer=http://s3.example.com/", text), WANTED, AVOID)
-    assert "does not reach http://s3.example.com/" in problem
+    (problem,) = judge(read(1, "answer=https://s3.example.com/", text), WANTED, AVOID)
+    assert "does not reach https://s3.example.com/" in problem
+
+
+SECURE = replace(WANTED, urls=["https://control.lab/healthcheck"], answering=[])
+# What the programs say of a server whose certificate or protocol they do not take: busybox's own TLS (measured),
+# Alpine's ssl_client, busybox without any program for TLS (measured) and without TLS, and GNU wget.
+TLS_FAILURES = [
+    """Connecting to 172.17.0.1:443 (172.17.0.1:443)
+wget: note: TLS certificate validation not implemented
+wget: TLS error from peer (alert code 70): 70
+wget: error getting response: Connection reset by peer""",
+    """Connecting to 172.17.0.1:443 (172.17.0.1:443)
+wget: note: TLS certificate validation not implemented
+wget: got bad TLS record (len:0) while expecting handshake record
+wget: error getting response: Connection reset by peer""",
+    """Connecting to control.lab (172.17.0.1:443)
+28DB5418077F0000:error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:ssl/s.c:2124:
+ssl_client: SSL_connect
+wget: error getting response: Connection reset by peer""",
+    """Connecting to control.lab (172.17.0.1:443)
+ssl_client: control.lab: certificate verification failed: unable to get local issuer certificate
+wget: error getting response: Connection reset by peer""",
+    "Connecting to 172.17.0.1:443 (172.17.0.1:443)\nwget: error getting response: Connection reset by peer",
+    "wget: not an http or ftp url: https://control.lab/healthcheck",
+    """--2025-01-01 10:00:00--  https://control.lab/healthcheck
+Connecting to control.lab|172.17.0.1|:443... connected.
+ERROR: cannot verify control.lab's certificate, issued by ‘CN=Our Root’:
+  Unable to locally verify the issuer's authority.""",
+    "https://control.lab/healthcheck: HTTPS support not compiled in.",
+]
+# How a server that wants TLS answers a request without it.
+TURNED_AWAY = [
+    (1, "wget: server returned error: HTTP/1.0 400 Bad Request"),
+    (1, "wget: error getting response: Connection reset by peer"),
+    (1, "wget: bad header line: \x15"),
+    (8, "HTTP request sent, awaiting response... 400 Bad Request\nERROR 400: Bad Request."),
+    (4, "HTTP request sent, awaiting response... No data received."),
+    (0, ""),
+]
+SHUT = [
+    (1, "wget: can't connect to remote host (172.17.0.1): Connection refused"),
+    (1, "wget: download timed out"),
+    (1, "wget: bad address 'control.lab'"),
+    (4, "Connecting to control.lab|172.17.0.1|:443... failed: Connection refused."),
+    (127, "sh: wget: not found"),
+]
+
+
+def secure(text: str, plain: tuple[int, str]) -> Found:
+    first, second = f"== 1 reach={SECURE.urls[0]}\n", f"== {plain[0]} connect=control.lab:443\n"
+    return dict(records(f"{text}\n\n{first}{plain[1]}\n\n{second}"))
+
+
+@pytest.mark.parametrize("text", TLS_FAILURES)
+@pytest.mark.parametrize("plain", TURNED_AWAY)
+def test_tls_alone_does_not_keep_a_runner_away(text: str, plain: tuple[int, str]) -> None:
+    found = secure(text, plain)
+    assert judge(found, SECURE, []) == []
+    assert connected(found, "reach", SECURE.urls[0])
+
+
+@pytest.mark.parametrize("text", TLS_FAILURES)
+@pytest.mark.parametrize("plain", SHUT)
+def test_a_failure_of_tls_proves_no_connection(text: str, plain: tuple[int, str]) -> None:
+    (problem,) = judge(secure(text, plain), SECURE, [])
+    assert f"does not reach {SECURE.urls[0]} (" in problem
+    assert f"; a connection to its port without TLS: {plain[1]})" in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wget: server returned error: HTTP/1.1 502 Bad Gateway",
+        "wget: note: TLS certificate validation not implemented\nwget: server returned error: HTTP/1.1 404 Not Found",
+        "wget: note: TLS certificate validation not implemented\nwget: download timed out",
+        "wget: can't connect to remote host (172.17.0.1): Connection refused",
+        "wget: bad address 'control.lab'",
+        "sh: wget: not found",
+        "",
+    ],
+)
+def test_what_is_not_for_tls_is_a_problem_however_well_it_connects(text: str) -> None:
+    for plain in TURNED_AWAY:
+        assert len(judge(secure(text, plain), SECURE, [])) == 1
+
+
+def test_plain_addresses_have_no_second_chance() -> None:
+    wanted = replace(WANTED, answering=[])
+    found = read(1, "reach=http://supervisor:8020/health", "wget: error getting response: Connection reset by peer")
+    (problem,) = judge(found, wanted, AVOID)
+    assert "supervisor" in problem
+    assert "without TLS" not in problem
+
+
+def test_addresses_that_only_took_a_connection_are_told() -> None:
+    host = Host()
+    host.log = log(1, "answer=https://s3.example.com/", TLS_FAILURES[0])
+    assert host.probe() == Proof(pulled=False, connected=["https://s3.example.com/"])
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://control.lab", None),
+        ("https://control.lab", "control.lab:443"),
+        ("https://control.lab/healthcheck?x=https://y", "control.lab:443"),
+        ("https://control.lab:8443/", "control.lab:8443"),
+        ("https://[2001:db8::1]/", "[2001:db8::1]:443"),
+        ("https://[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+    ],
+)
+def test_doors(url: str, expected: str | None) -> None:
+    assert door(url) == expected
+
+
+def test_a_port_is_a_number() -> None:
+    with pytest.raises(ProbeError, match=r"control\.lab:x/ is no URL"):
+        door("https://control.lab:x/")
+
+
+def test_doors_are_tried_once_each() -> None:
+    host = Host()
+    wanted = replace(WANTED, urls=["https://a.lab/x", "https://a.lab/y"], answering=["https://a.lab:444/"])
+    with pytest.raises(ProbeError):  # the log knows nothing of them
+        probe(host.run, host.call, wanted, [], NAME)
+    assert [word for word in json.loads(host.calls[2][3] or "")["Cmd"] if word.startswith("connect=")] == [
+        "connect=a.lab:443",
+        "connect=a.lab:444",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +387,7 @@ def test_no_answer_is_none_anywhere(text: str) -> None:
     ],
 )
 def test_a_proxy_within_reach(code: int, text: str) -> None:
-    (problem,) = judge(log(code, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    (problem,) = judge(read(code, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
     assert "reaches 172.24.0.2:2375, which must be out of its reach" in problem
 
 
@@ -276,17 +401,17 @@ def test_a_proxy_within_reach(code: int, text: str) -> None:
     ],
 )
 def test_a_proxy_out_of_reach(text: str) -> None:
-    assert judge(log(1, "avoid=172.24.0.2:2375", text), WANTED, AVOID) == []
+    assert judge(read(1, "avoid=172.24.0.2:2375", text), WANTED, AVOID) == []
 
 
 @pytest.mark.parametrize("text", ["sh: wget: not found", ""])
 def test_what_is_not_clear_is_not_taken_for_good(text: str) -> None:
-    (problem,) = judge(log(127, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    (problem,) = judge(read(127, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
     assert "not clear" in problem
 
 
 def test_an_empty_log_proves_nothing() -> None:
-    assert len(judge("", WANTED, AVOID)) == 5
+    assert len(judge({}, WANTED, AVOID)) == 4
 
 
 def test_addresses_of_the_proxy() -> None:
