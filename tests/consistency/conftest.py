@@ -91,6 +91,14 @@ OUTSIDE: dict[str, Any] = {
     "webapp_whitelisted_emails": "@example.com$",
     "webapp_memory_reservation_mib": 512,
     "webapp_stop_timeout_seconds": 90,
+    "registry_storage": "s3",
+    "registry_s3_bucket": "trigger-images",
+    "registry_s3_region": "eu-central-1",
+    "registry_s3_endpoint": "https://s3.example.com:9000",
+    "registry_s3_access_key": "0123456",
+    "registry_s3_secret_key": NASTY.format(name="* registry_s3_secret_key #"),
+    "registry_s3_root_directory": "images/trigger",
+    "registry_users": [{"name": "anna", "password": NASTY.format(name="anna")}],
 }
 
 
