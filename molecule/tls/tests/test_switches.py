@@ -163,9 +163,13 @@ def files(
         trigger="another-password-of-the-registry",
         trigger__old=old,
     )
-    # An image that no worker has yet: it has to be pulled with the new password.
-    door = now(deployment, developer)
-    last_run = door.run()
+    # An image that a worker does not have is pulled with the new password.
+    for worker in deployment.workers:
+        worker.output(
+            "docker image ls --quiet %s | sort -u | xargs -r docker image rm --force",
+            f"{deployment.registry}/trigger/*",
+        )
+    last_run = trusted.run()
     return Files(first, second, (shown, new), chains, run, large, (before, after), fared, last_run)
 
 
