@@ -221,11 +221,9 @@ def upstream() -> Iterator[int]:
 
 def configured(folder: Path, text: str, upstream: int, host_address: str = "127.0.0.9") -> Gateway:
     """Write a configuration with everything that it names."""
-    (folder / "authority").mkdir()
     (folder / "clients").mkdir()
     authority = yaml.safe_load((ROOT / "roles/trigger/tasks/authority.yml").read_text())[0]
     script = authority["vars"]["__trigger_authority_script"]
-    (folder / "authority").rmdir()
     subprocess.run(
         ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid())], check=True, capture_output=True
     )
