@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 # IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
 export IMAGES ?= doubles
 TESTBED := python -m testbed
-SCENARIOS := default tls external_services cluster upgrade
+SCENARIOS := scale default tls external_services cluster upgrade
 # Parts of `make test`, begun in this order: the longest scenarios first, so that none runs alone at the end.
 PARTS := images lint unit refusals $(SCENARIOS:%=molecule-%)
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.

@@ -228,8 +228,8 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "__docker_engine_answer": {"stdout": json.dumps(ENGINE)},
         "__trigger_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
-        "__supervisor_token": {"worker_token": {"token": TOKEN}},
-        "__supervisor_socket": {"stat": {"gid": 996}},
+        "__supervisor_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
+        "__supervisor_seen": {"stdout_lines": ["996", "", ""]},
         # Inside the role the template is found by its name alone.
         "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
     }

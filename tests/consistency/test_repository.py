@@ -60,7 +60,8 @@ def test_no_published_secret_is_in_anything_that_is_deployed(files: dict[str, st
         # There they are listed to be refused.
         if name.startswith(DEPLOYED) and not name.startswith("roles/trigger/vars/main/versions/")
         for value in PUBLISHED
-        if value in text
+        # The header by which a supervisor shows the secret is named so too.
+        if value in text.replace("x-trigger-worker-managed-secret", "")
     ]
     assert found == []
 

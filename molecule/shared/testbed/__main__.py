@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
     "test-external_services": ("run the one with others' services", lambda: scenario.test("external_services")),
     "test-upgrade": ("run the scenario that moves to the newest version", lambda: scenario.test("upgrade")),
+    "test-scale": ("run the scenario that adds and removes workers", lambda: scenario.test("scale")),
     "test-tls": ("run the scenario in which everything is behind https", lambda: scenario.test("tls")),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import images
 from .common import CACHE, LABEL, TestbedError, docker, stream
 
-SCENARIOS = ("default", "cluster", "external_services", "upgrade", "tls", "lab")
+SCENARIOS = ("default", "cluster", "external_services", "upgrade", "tls", "scale", "lab")
 HOME = CACHE / "molecule"
 
 

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Runs that go on all the time, and the ledger of what became of each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from testbed.cluster import Cluster
+from testbed.common import TestbedError
+from testbed.hello import TASK
+from verification.deployment import Deployment
+
+# Every run sleeps this long, one after the other; a run is longer than any change of a supervisor takes.
+LENGTHS = (20, 25, 35)
+PAUSE_SECONDS = 2.0
+
+# The attempts of each run, and the worker of each attempt: (run, status, dequeued, started, workers).
+LEDGER = """
+    SELECT r."friendlyId", r.status,
+      count(*) FILTER (WHERE s."executionStatus" = 'PENDING_EXECUTING'),
+      count(*) FILTER (WHERE s."executionStatus" = 'EXECUTING'),
+      coalesce(string_agg(DISTINCT w.name, ',') FILTER (WHERE s."executionStatus" = 'EXECUTING'), '')
+    FROM "TaskRun" r JOIN "TaskRunExecutionSnapshot" s ON s."runId" = r.id
+    LEFT JOIN "WorkerInstance" w ON w.id = s."workerId"
+    WHERE r."createdAt" >= to_timestamp({since}) AT TIME ZONE 'UTC' GROUP BY r.id ORDER BY r."createdAt"
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one run."""
+
+    id: str
+    status: str
+    # How often a worker took it, and how often its code began.
+    taken: int
+    started: int
+    workers: frozenset[str]
+
+    @property
+    def delayed(self) -> bool:
+        """Tell whether it was taken in vain, which costs it 60 s."""
+        return self.taken > self.started
+
+    @property
+    def once(self) -> bool:
+        """Tell whether it was executed exactly once."""
+        return self.status == "COMPLETED_SUCCESSFULLY" and self.started == 1
+
+
+def ledger(deployment: Deployment, since: float) -> list[Entry]:
+    """Read the runs that were triggered since then."""
+    rows = deployment.sql(LEDGER.format(since=since))
+    return [
+        Entry(identity, status, int(taken), int(started), frozenset(filter(None, workers.split(","))))
+        for identity, status, taken, started, workers in (row for row in rows if len(row) == 5)
+    ]
+
+
+@dataclass
+class Traffic:
+    """Triggers runs until it is told to stop."""
+
+    cluster: Cluster
+    key: str = field(repr=False)
+    began: float = field(default_factory=time.time)
+    triggered: list[str] = field(default_factory=list)
+    refused: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Trigger from now on."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def stop(self) -> None:
+        """Trigger nothing more."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(PAUSE_SECONDS):
+            self._trigger({"sleep": LENGTHS[number % len(LENGTHS)]})
+            number += 1
+
+    def _trigger(self, payload: dict[str, float]) -> None:
+        try:
+            answer = self.cluster.ask(
+                "POST", f"/api/v1/tasks/{TASK}/trigger", payload={"payload": payload}, bearer=self.key
+            )
+        except TestbedError:
+            # The webapp is down: whoever triggers has to try again, which is not what is looked at here.
+            self.refused += 1
+            return
+        if answer.status == 200:
+            self.triggered.append(answer.json()["id"])
+        else:
+            self.refused += 1
+
+
+def ended(entries: Sequence[Entry]) -> bool:
+    """Tell whether nothing goes on any more."""
+    return all(entry.status not in ("PENDING", "DEQUEUED", "EXECUTING") for entry in entries)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The summary is looked at as users see it: at the end of a run of Ansible."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.callback.summary import HIDDEN, lines, reason
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Break what is broken
+      ansible.builtin.fail:
+        msg: "the engine is\\n gone"
+      when: inventory_hostname == 'broken'
+    - name: Keep a secret
+      ansible.builtin.fail:
+        msg: hunter2
+      no_log: true
+      when: inventory_hostname == 'secret'
+    - name: Reach those that are away
+      ansible.builtin.ping:
+      when: inventory_hostname == 'away'
+      vars: {ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1}
+    - block:
+        - name: Fail and be rescued
+          ansible.builtin.fail:
+            msg: no harm was done
+          when: inventory_hostname == 'rescued'
+      rescue:
+        - ansible.builtin.debug:
+"""
+
+
+def play(folder: Path, limit: str) -> str:
+    """Run the play for these hosts and give what stands below the recap."""
+    playbook = folder / "play.yml"
+    playbook.write_text(PLAY)
+    hosts = ["-i", "broken,secret,away,rescued,fine,", "--limit", limit, "-c", "local"]
+    python = ["-e", "ansible_python_interpreter=/usr/bin/python3"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), *hosts, *python, str(playbook)],
+        cwd=folder,
+        env=os.environ
+        | {
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary",
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "PLAY RECAP" in done.stdout, done.stderr
+    return done.stdout.partition("PLAY RECAP")[2]
+
+
+def test_hosts_that_failed_are_named_with_the_reason(tmp_path: Path) -> None:
+    told = play(tmp_path, "all").partition("NOT DONE")[2]
+    rows = {line.split()[0]: line for line in told.splitlines()[1:] if line.strip()}
+    assert list(rows) == ["broken", "secret", "away"]
+    assert "failed" in rows["broken"]
+    assert "Break what is broken: the engine is gone" in rows["broken"]
+    assert "unreachable" in rows["away"]
+    assert "Connection refused" in rows["away"]
+    assert "Keep a secret" in rows["secret"]
+    assert "hunter2" not in told
+
+
+def test_nothing_is_said_where_nothing_failed(tmp_path: Path) -> None:
+    assert "NOT DONE" not in play(tmp_path, "rescued,fine")
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"msg": "no\n  space"}, "no space"),
+        ({"stderr": "killed"}, "killed"),
+        ({}, "no message"),
+        ({"censored": "the output has been hidden"}, HIDDEN),
+        ({"msg": "x" * 400}, "x" * 300 + " ..."),
+    ],
+)
+def test_a_reason_is_one_line(result: dict[str, str], told: str) -> None:
+    assert reason(result) == told
+
+
+def test_lines_stand_below_each_other() -> None:
+    assert lines({"a": "x"}, {"longer": "y"}) == ["a       failed       x", "longer  unreachable  y"]
