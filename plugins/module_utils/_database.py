@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,21 +43,26 @@ class Database:
     secrets_file: str = ""
     ca: str = ""
 
-    @property
-    def psql(self) -> str:
-        """The command by which an operator gets to the database."""
-        if self.url:
-            return f"psql {shlex.quote(self.url)}"
-        return (
-            f"docker exec -i -u postgres {shlex.quote(self.container)} "
-            f"psql -U {shlex.quote(self.user)} -d {shlex.quote(self.name)}"
-        )
-
     def rows(self, run: Run, query: str, **variables: str) -> list[dict[str, Any]]:
         """Give the rows of a query; the variables are quoted where the query says :'name'."""
-        whole = f"SELECT coalesce(json_agg(found), '[]') AS rows FROM ({query}) AS found"
-        text = self._over_network(filled(whole, variables)) if self.url else self._in_container(run, whole, variables)
-        rows: list[dict[str, Any]] = json.loads(text)
+        return self._ask(run, f"SELECT coalesce(json_agg(found), '[]') AS rows FROM ({query}) AS found", variables)
+
+    def changed(self, run: Run, *statements: str, **variables: str) -> list[dict[str, Any]]:
+        """Change data by statements that end with RETURNING, all of them or none; give the rows of the last.
+
+        They are parts of one statement, so none of them sees what the others change.
+        """
+        # PostgreSQL takes statements that change data at the top of a WITH only, so they cannot be a subquery.
+        steps = ", ".join(f"step{number} AS ({statement})" for number, statement in enumerate(statements))
+        last = f"step{len(statements) - 1}"
+        whole = f"WITH {steps} SELECT coalesce(json_agg({last}), '[]') AS rows FROM {last}"
+        return self._ask(run, whole, variables)
+
+    def _ask(self, run: Run, query: str, variables: Mapping[str, str]) -> list[dict[str, Any]]:
+        whole = filled(query, variables)
+        rows: list[dict[str, Any]] = json.loads(
+            self._over_network(whole) if self.url else self._in_container(run, whole)
+        )
         return rows
 
     def _over_network(self, query: str) -> str:
@@ -68,12 +72,10 @@ class Database:
         except (ServiceError, SecretFileError) as error:
             raise DatabaseError(str(error)) from None
 
-    def _in_container(self, run: Run, query: str, variables: Mapping[str, str]) -> str:
+    def _in_container(self, run: Run, query: str) -> str:
         argv = ["docker", "exec", "-i", "-u", "postgres", self.container, "psql", "-X", "-q", "-A", "-t"]
         argv += ["-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", self.name]
-        for name, value in variables.items():
-            argv += ["-v", f"{name}={value}"]
-        # psql reads variables in SQL from stdin only, not in the argument of -c.
+        # By stdin, because everybody on the host can read the arguments of a program.
         done = run(argv, stdin=f"{query};\n", timeout=30)
         if done.code != 0:
             raise DatabaseError(f"the database {self.name} in the container {self.container}: {done.error}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PostgreSQL's wire protocol, as much of it as reading needs: TLS, every kind of password, simple queries.
+"""PostgreSQL's wire protocol, as much of it as is needed here: TLS, every kind of password, simple queries.
 
 No driver can be expected on a control host, and neither psql.
 """

@@ -6,27 +6,36 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: worker_token
 version_added: 0.1.0
-short_description: Read the token of a worker group and prove that it is the right one
+short_description: Read, rotate or recover the token of a worker group
 description:
   - Runs on the control host. Waits for the token file that the webapp writes, checks the form of the token and that its
     SHA-256 is the one in the database, and returns it.
-  - The webapp writes the file only once, when it creates the group. A file that is missing, or that does not fit the
-    group, is an error that says what to do.
+  - The webapp writes the file only once, when it creates the group, and the database holds no more than a hash. So a
+    token that is lost cannot be read again; O(state=recovered) gives the group a new one.
+  - A new token is first written to a file beside O(path) whose name ends in C(.new), then its hash is put into the
+    database, then it takes the place of O(path). If that is interrupted, the next run in any state finishes it, or
+    removes the other file if the database does not have its hash.
+  - The webapp takes a new token at once, and the one before for at most 11 minutes more from supervisors that have
+    used it, until it is restarted. Bring the new one to every worker in that time.
   - The module returns a secret, so B(the task must set no_log).
 attributes:
   check_mode:
     support: full
-    description: Reads only. The webapp must have been deployed, so leave the task out of a first dry run.
+    description:
+      - Predicts truly. The webapp must have been deployed, so leave the task out of a first dry run.
+      - O(state=rotated) returns the token that is there, O(state=recovered) one that is not stored.
   diff_mode:
-    support: N/A
-    description: Changes nothing.
+    support: none
+    description: A token is a secret.
   platform:
     support: full
     description: Linux.
     platforms: linux
 options:
   path:
-    description: Path of the token file on the control host.
+    description:
+      - Path of the token file on the control host. Links are not followed, because its folder belongs to the webapp's
+        user.
     type: path
     default: /opt/trigger/webapp/shared/worker_token
   timeout:
@@ -37,10 +46,23 @@ options:
     type: int
     default: 60
   state:
-    description: Only V(present), the token must be there.
+    description:
+      - V(present), the token must be there. Changes nothing, unless there is an interrupted rotation to finish.
+      - V(rotated), the group has a new token after every run. One that fits must be there before.
+      - V(recovered), the group has a new token if its file is missing or does not fit. The group itself must exist.
     type: str
-    choices: [present]
+    choices: [present, rotated, recovered]
     default: present
+  owner:
+    description:
+      - Number of the user to whom a recovered file belongs if there was none. The default is the webapp's user.
+      - A file that replaces another one belongs to whom that one belonged.
+    type: int
+    default: 1000
+  file_group:
+    description: As O(owner), the number of the group of users. O(group) is the worker group.
+    type: int
+    default: 1000
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
 author:
@@ -54,11 +76,18 @@ EXAMPLES = r"""
   delegate_to: "{{ groups['trigger_control'] | first }}"
   register: __supervisor_token
   no_log: true
+
+- name: Give the worker group a new token
+  selfhosted.trigger_dev.worker_token:
+    database_container: trigger-webapp-trigger-postgres-1
+    state: rotated
+  delegate_to: "{{ groups['trigger_control'] | first }}"
+  no_log: true
 """
 
 RETURN = r"""
 worker_token:
-  description: The token of the group.
+  description: The token of the group, the new one if it was changed.
   returned: success
   type: dict
   contains:
@@ -76,14 +105,11 @@ worker_token:
       returned: success
 """
 
-import hashlib
 import os
-import re
-import shlex
-import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -95,9 +121,15 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database i
     DatabaseError,
     database,
 )
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._worker_token import (
+    MODE,
+    Token,
+    new_token,
+    parse,
+    read_file,
+)
 
-FORM = re.compile(r"tr_wgt_[0-9A-Za-z]{40}")
-LONGEST_FILE = 4096
 # The webapp commits the group just before it writes the file; this is ample for the moment in between.
 GRACE_SECONDS = 10
 PAUSE_SECONDS = 1
@@ -108,6 +140,18 @@ FROM "WorkerInstanceGroup" g JOIN "WorkerGroupToken" t ON t.id = g."tokenId"
 WHERE g.name = :'group_name'
 """
 
+RECOVER = (
+    "Run the playbook selfhosted.trigger_dev.recover_worker_token, which gives the group a new token, and then "
+    "selfhosted.trigger_dev.site, which brings it to every worker."
+)
+
+# Whoever writes sets the time, in UTC without zone: there is neither a default nor a trigger.
+UPDATE = """
+UPDATE "WorkerGroupToken" SET "tokenHash" = :'hash', "updatedAt" = now() AT TIME ZONE 'UTC'
+WHERE id = (SELECT "tokenId" FROM "WorkerInstanceGroup" WHERE name = :'group_name')
+RETURNING id
+"""
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -115,38 +159,48 @@ class Parameters:
     group: str
     timeout: int
     database: Database
+    state: str = "present"
+    owner: int = 1000
+    file_group: int = 1000
+
+    @property
+    def pending(self) -> str:
+        """Where a new token waits until the database has its hash."""
+        return f"{self.path}.new"
+
+
+class Step(Enum):
+    KEEP = "the file fits"
+    FINISH = "the pending file fits and takes its place"
+    DISCARD = "the file fits and the pending one, whose hash the database does not have, goes"
+    RENEW = "a new token takes the place of what is there"
 
 
 @dataclass(frozen=True)
-class Token:
-    text: str
-    sha256: str
+class Found:
+    """The token that the database knows, and what makes it the one of the file."""
+
+    token: Token
+    step: Step = Step.KEEP
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no token, and whether only more time can help."""
+    """Why there is no token, and whether only more time can help; if not, the group is there and lacks just that."""
 
     message: str
     may_take_long: bool = False
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    return Parameters(params["path"], params["group"], params["timeout"], database(params))
-
-
-def new_token_steps(wanted: Parameters) -> str:
-    """Say how to give the group a token of one's own, without the token on any command line."""
-    path = shlex.quote(wanted.path)
-    group = wanted.group.replace("'", "''")
-    return (
-        "Give the group a new token on the control host, as root: "
-        f"(1) write it to the file: (umask 077; printf 'tr_wgt_%s' \"$(openssl rand -hex 20)\" > {path}) "
-        f"&& chown 1000:1000 {path} "
-        f"(2) put its SHA-256 (sha256sum < {path}) into the database: {wanted.database.psql}, then "
-        f'UPDATE "WorkerGroupToken" SET "tokenHash" = \'<sha256>\', "updatedAt" = now() '
-        f'WHERE id = (SELECT "tokenId" FROM "WorkerInstanceGroup" WHERE name = \'{group}\'); '
-        "(3) run the playbook again, which brings it to every worker."
+    return Parameters(
+        params["path"],
+        params["group"],
+        params["timeout"],
+        database(params),
+        params["state"],
+        params["owner"],
+        params["file_group"],
     )
 
 
@@ -163,9 +217,8 @@ def judge(content: str | None, hash_in_database: str | None, wanted: Parameters)
     if content is None:
         return Problem(
             f"The worker group {wanted.group!r} exists but its token file {wanted.path} does not. The webapp writes "
-            "the file only once, when it creates the group, and the database holds no more than a hash of it. If the "
-            'log of the webapp still shows the block "Trigger.dev Bootstrap - Worker Token", write that token to the '
-            f"file (mode 0600, owner 1000:1000) and run the playbook again. If not: {new_token_steps(wanted)}"
+            "the file only once, when it creates the group, and the database holds no more than a hash of it. Restore "
+            f"the file. If that is not possible: {RECOVER}"
         )
     if hash_in_database is None:
         return Problem(
@@ -174,37 +227,46 @@ def judge(content: str | None, hash_in_database: str | None, wanted: Parameters)
             "the name of the group was changed: set it back to the one that the webapp created.",
             may_take_long=True,
         )
-    text = content.strip()
-    if not FORM.fullmatch(text):
+    token = parse(content)
+    if token is None:
         return Problem(
             f"The content of {wanted.path} does not have the form of a worker token (tr_wgt_ and 40 letters or digits; "
-            f"{len(text)} characters were found, which are not shown). Restore the file. If that is not possible: "
-            f"{new_token_steps(wanted)}"
+            f"{len(content.strip())} characters were found, which are not shown). Restore the file. If that is not "
+            f"possible: {RECOVER}"
         )
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    if sha256 != hash_in_database:
+    if token.sha256 != hash_in_database:
         return Problem(
             f"The token in {wanted.path} is not the one of the worker group {wanted.group!r}: its SHA-256 differs from "
             "the hash in the database, so the webapp would refuse every supervisor. The file or the database comes "
-            "from another installation or backup; restore the one that fits. If that is not possible: "
-            f"{new_token_steps(wanted)}"
+            f"from another installation or backup; restore the one that fits. If that is not possible: {RECOVER}"
         )
-    return Token(text, sha256)
+    return token
 
 
-def read_file(path: str) -> str | None:
-    """Read the file without following a link: its folder belongs to the webapp's user, not to root."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(0, "not a regular file")
-        return stream.read(LONGEST_FILE).decode("utf-8", errors="replace")
+def compare(
+    content: str | None, pending: str | None, hash_in_database: str | None, wanted: Parameters
+) -> Found | Problem:
+    """Judge both files: the hash in the database tells how far an interrupted rotation came."""
+    if pending is not None:
+        fresh = judge(pending, hash_in_database, wanted)
+        if isinstance(fresh, Token):
+            return Found(fresh, Step.FINISH)
+    token = judge(content, hash_in_database, wanted)
+    if isinstance(token, Problem):
+        return token
+    return Found(token, Step.KEEP if pending is None else Step.DISCARD)
 
 
-def look(wanted: Parameters, runner: Run) -> Token | Problem:
+def decide(outcome: Found | Problem, state: str) -> Step | Problem:
+    """Choose what brings about the state."""
+    if isinstance(outcome, Problem):
+        return Step.RENEW if state == "recovered" and not outcome.may_take_long else outcome
+    if state == "rotated" and outcome.step is not Step.FINISH:
+        return Step.RENEW
+    return outcome.step
+
+
+def look(wanted: Parameters, runner: Run) -> Found | Problem:
     """Look once."""
     try:
         rows = wanted.database.rows(runner, QUERY, group_name=wanted.group)
@@ -212,18 +274,19 @@ def look(wanted: Parameters, runner: Run) -> Token | Problem:
         return Problem(
             f"Cannot read the worker group from {error}. The control stack must be up on this host.", may_take_long=True
         )
-    return judge(read_file(wanted.path), rows[0]["hash"] if rows else None, wanted)
+    hash_in_database = rows[0]["hash"] if rows else None
+    return compare(read_file(wanted.path), read_file(wanted.pending), hash_in_database, wanted)
 
 
 def wait(
-    observe: Callable[[], Token | Problem], timeout: float, clock: Callable[[], float], pause: Callable[[float], None]
-) -> Token | Problem:
+    observe: Callable[[], Found | Problem], timeout: float, clock: Callable[[], float], pause: Callable[[float], None]
+) -> Found | Problem:
     """Look until there is a token, or until waiting cannot help any more."""
     started = clock()
     seen: dict[bool, float] = {}
     while True:
         outcome = observe()
-        if isinstance(outcome, Token):
+        if isinstance(outcome, Found):
             return outcome
         now = clock()
         first = seen.setdefault(outcome.may_take_long, now)
@@ -232,13 +295,39 @@ def wait(
         pause(PAUSE_SECONDS)
 
 
+def renew(wanted: Parameters, runner: Run) -> Token:
+    """Make a new token in such an order that one of the two files fits the database at any moment."""
+    token = new_token()
+    try:
+        status = os.lstat(wanted.path)
+        owner, group = status.st_uid, status.st_gid
+    except FileNotFoundError:
+        owner, group = wanted.owner, wanted.file_group
+    write_atomically(wanted.pending, token.text, MODE, owner, group)
+    if not wanted.database.changed(runner, UPDATE, group_name=wanted.group, hash=token.sha256):
+        raise DatabaseError("it has just gone from the database")
+    os.replace(wanted.pending, wanted.path)
+    return token
+
+
+def apply(step: Step, found: Token | None, wanted: Parameters, runner: Run) -> Token:
+    """Take the step; gives the token of the file. There is one already, except before a recovery."""
+    if step is Step.FINISH:
+        os.replace(wanted.pending, wanted.path)
+    elif step is Step.DISCARD:
+        os.unlink(wanted.pending)
+    return renew(wanted, runner) if found is None or step is Step.RENEW else found
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENT_SPEC,
             "path": {"type": "path", "default": "/opt/trigger/webapp/shared/worker_token"},
             "timeout": {"type": "int", "default": 60},
-            "state": {"type": "str", "choices": ["present"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "rotated", "recovered"], "default": "present"},
+            "owner": {"type": "int", "default": 1000},
+            "file_group": {"type": "int", "default": 1000},
         },
         required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
@@ -246,13 +335,18 @@ def main() -> None:
     wanted = parameters(module.params)
     try:
         outcome = wait(lambda: look(wanted, run), wanted.timeout, time.monotonic, time.sleep)
+        step = decide(outcome, wanted.state)
+        if isinstance(step, Problem):
+            module.fail_json(msg=step.message)
+        else:
+            found = outcome.token if isinstance(outcome, Found) else None
+            token = (found or new_token()) if module.check_mode else apply(step, found, wanted, run)
+            known = {"token": token.text, "sha256": token.sha256, "group": wanted.group}
+            module.exit_json(changed=step is not Step.KEEP, worker_token=known)
     except OSError as error:
-        module.fail_json(msg=f"{wanted.path}: {error.strerror}")
-    if isinstance(outcome, Token):
-        found = {"token": outcome.text, "sha256": outcome.sha256, "group": wanted.group}
-        module.exit_json(changed=False, worker_token=found)
-    else:
-        module.fail_json(msg=outcome.message)
+        module.fail_json(msg=f"{error.filename or wanted.path}: {error.strerror}")
+    except DatabaseError as error:
+        module.fail_json(msg=f"Cannot give the worker group {wanted.group!r} a new token: {error}")
 
 
 if __name__ == "__main__":

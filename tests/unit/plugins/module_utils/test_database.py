@@ -38,7 +38,6 @@ def test_a_database_of_somebody_else_is_asked_over_the_network(
     monkeypatch.setattr(_database, "ask", ask)
     there = Database("", "main", "postgres", URL, secrets_file, "PEM")
     assert there.rows(forbidden, "SELECT a FROM b WHERE name = :'group_name'", group_name="o'clock") == [{"a": 1}]
-    assert there.psql == f"psql '{URL}'"
 
 
 def test_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,10 +56,42 @@ def test_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_the_bundled_one_is_asked_in_its_container() -> None:
     def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         assert argv[:6] == ["docker", "exec", "-i", "-u", "postgres", "pg"]
-        assert "name=o'clock" in argv
-        assert ":'name'" in stdin
+        assert "clock" not in " ".join(argv)
+        assert "'o''clock'" in stdin
         return Completed(0, "[]\n", "")
 
     here = Database("pg", "main", "postgres")
     assert here.rows(run, "SELECT :'name'", name="o'clock") == []
-    assert here.psql == "docker exec -i -u postgres pg psql -U postgres -d main"
+
+
+STATEMENTS = ("INSERT INTO a VALUES (:'id') RETURNING id", "DELETE FROM b WHERE id = :'id' RETURNING id")
+ONE_STATEMENT = (
+    "WITH step0 AS (INSERT INTO a VALUES ('o''clock') RETURNING id), "
+    "step1 AS (DELETE FROM b WHERE id = 'o''clock' RETURNING id) "
+    "SELECT coalesce(json_agg(step1), '[]') AS rows FROM step1"
+)
+
+
+def test_changes_are_one_statement_in_the_container() -> None:
+    def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        assert "ON_ERROR_STOP=1" in argv
+        assert stdin == f"{ONE_STATEMENT};\n"
+        return Completed(0, '[{"id": 1}]\n', "")
+
+    assert Database("pg", "main", "postgres").changed(run, *STATEMENTS, id="o'clock") == [{"id": 1}]
+
+
+def test_changes_are_one_statement_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(server: Server, password: str, query: str) -> list[Row]:
+        assert query == ONE_STATEMENT
+        return [{"rows": '[{"id": 1}]'}]
+
+    monkeypatch.setattr(_database, "ask", ask)
+    assert Database("", "main", "postgres", URL).changed(forbidden, *STATEMENTS, id="o'clock") == [{"id": 1}]
+
+
+def test_a_refused_change_is_told() -> None:
+    with pytest.raises(DatabaseError, match="duplicate key"):
+        Database("pg", "main", "postgres").changed(
+            lambda *_arguments, **_named: Completed(3, "", "ERROR: duplicate key"), "DELETE FROM b RETURNING id"
+        )

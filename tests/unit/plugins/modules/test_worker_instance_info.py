@@ -54,7 +54,7 @@ def test_names_filter_the_rows() -> None:
     rows = [{"name": name, "group_name": "bootstrap", "age": 1.0, "created_at": "t"} for name in ("a", "b")]
 
     def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
-        assert "group_name=bootstrap" in argv
+        assert "g.name = 'bootstrap'" in stdin
         assert "AT TIME ZONE 'UTC'" in stdin
         return Completed(0, json.dumps(rows), "")
 
