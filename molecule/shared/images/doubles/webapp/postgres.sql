@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS "TaskRunExecutionSnapshot" (
     id text PRIMARY KEY, "runId" text NOT NULL REFERENCES "TaskRun" (id) ON DELETE CASCADE,
     "executionStatus" text NOT NULL, "runStatus" text NOT NULL, description text NOT NULL,
     "isValid" boolean NOT NULL DEFAULT true, error text, "attemptNumber" integer,
-    "workerId" text REFERENCES "WorkerInstance" (id), "runnerId" text, "lastHeartbeatAt" timestamp,
+    "workerId" text REFERENCES "WorkerInstance" (id) ON DELETE SET NULL, "runnerId" text, "lastHeartbeatAt" timestamp,
     "createdAt" timestamp NOT NULL DEFAULT (clock_timestamp() AT TIME ZONE 'UTC'), "updatedAt" timestamp NOT NULL
 );
 CREATE INDEX IF NOT EXISTS "TaskRunExecutionSnapshot_runId_createdAt_idx"

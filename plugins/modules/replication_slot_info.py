@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Module replication_slot_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: replication_slot_info
+version_added: 0.1.0
+short_description: See whether the replication slots of the webapp's database are read
+description:
+  - Runs on the control host. Looks at replication slots of the database of the webapp.
+  - A slot that nobody reads keeps the write-ahead log for ever, until the disk is full. Runs are missing in the
+    dashboard long before that.
+  - Reports what it finds and does not fail because of it, so that one fault does not hide the others.
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: N/A
+    description: Changes nothing.
+  platform:
+    support: full
+    description: Linux.
+    platforms: linux
+options:
+  names:
+    description: Names of the slots that must be there.
+    type: list
+    elements: str
+    required: true
+  lag_max_bytes:
+    description: Bytes of the write-ahead log that the server may have to keep for a slot.
+    type: int
+    default: 1073741824
+  database_container:
+    description:
+      - Name of the container that runs the webapp's PostgreSQL, for example V(trigger-webapp-trigger-postgres-1).
+      - Required unless O(database_url) is given.
+    type: str
+  database:
+    description: Name of the database in the container.
+    type: str
+    default: main
+  database_user:
+    description: Database user. It logs in over the local socket inside the container, without a password.
+    type: str
+    default: postgres
+  database_url:
+    description:
+      - Where the database is when it is somebody else's, as M(selfhosted.trigger_dev.postgres_server_info) takes it.
+      - Wins over O(database_container).
+    type: str
+  database_secrets_file:
+    description: File on the host that holds the password for O(database_url) as V(postgres_password).
+    type: path
+  database_ca_certificates:
+    description: Certificates of private authorities in PEM for O(database_url).
+    type: str
+    default: ""
+requirements:
+  - the C(docker) command on the host, unless O(database_url) is given
+author:
+  - The selfhosted.trigger_dev maintainers
+"""
+
+EXAMPLES = r"""
+- name: Look at the replication slots
+  selfhosted.trigger_dev.replication_slot_info:
+    database_container: trigger-webapp-trigger-postgres-1
+    names: [task_runs_to_clickhouse_v1, electric_slot_default]
+"""
+
+RETURN = r"""
+checks:
+  description: One entry for each slot, or one for all if the database does not answer.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What was looked at.
+      type: str
+      returned: always
+      sample: replication slot electric_slot_default
+    ok:
+      description: Whether the slot is there, somebody reads it, and it is not too far behind.
+      type: bool
+      returned: always
+    detail:
+      description: What was found.
+      type: str
+      returned: always
+      sample: active, 56 bytes behind
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
+    ARGUMENT_SPEC,
+    REQUIRED_ONE_OF,
+    Database,
+    DatabaseError,
+    database,
+)
+
+# What the server has to keep begins where the slot would restart; that is what fills the disk.
+QUERY = """
+SELECT slot_name AS name, active, wal_status AS wal,
+  pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS lag
+FROM pg_replication_slots WHERE database = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    database: Database
+    names: Sequence[str]
+    lag_max_bytes: int
+
+
+def parameters(params: Mapping[str, Any]) -> Parameters:
+    return Parameters(database(params), params["names"], params["lag_max_bytes"])
+
+
+def judge(slot: Mapping[str, Any] | None, lag_max_bytes: int) -> tuple[bool, str]:
+    if slot is None:
+        return False, "is not there"
+    lag = slot["lag"]
+    if slot["wal"] == "lost" or lag is None:
+        return False, "is lost: the server has removed what was not read yet"
+    behind = f"{size(lag)} behind"
+    if not slot["active"]:
+        return False, f"nobody reads it, {behind}"
+    return (
+        (True, f"active, {behind}") if lag <= lag_max_bytes else (False, f"{behind}, more than {size(lag_max_bytes)}")
+    )
+
+
+def look(wanted: Parameters, runner: Run) -> Iterator[Check]:
+    try:
+        found = {row["name"]: row for row in wanted.database.rows(runner, QUERY)}
+    except DatabaseError as error:
+        yield Check("replication slots", False, f"Cannot read them from {error}")
+        return
+    for name in wanted.names:
+        yield Check(f"replication slot {name}", *judge(found.get(name), wanted.lag_max_bytes))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **{name: spec for name, spec in ARGUMENT_SPEC.items() if name != "group"},
+            "names": {"type": "list", "elements": "str", "required": True},
+            "lag_max_bytes": {"type": "int", "default": 2**30},
+        },
+        required_one_of=REQUIRED_ONE_OF,
+        supports_check_mode=True,
+    )
+    checks = look(parameters(module.params), run)
+    module.exit_json(changed=False, checks=[asdict(check) for check in checks])
+
+
+if __name__ == "__main__":
+    main()
