@@ -174,7 +174,8 @@ def test_variables_that_roles_read_exist(root: Path, role: str) -> None:
         for path in (root / "roles" / each / "vars").rglob("*.yml"):
             known |= set(load(path) or {})
         for _, task in tasks(root, each):
-            known |= {task.get("register", ""), *task.get("vars", {})}
+            known |= {task.get("register", ""), *task.get("vars", {}), *task.get("ansible.builtin.set_fact", {})}
+            known.add(task.get("loop_control", {}).get("loop_var", ""))
     prefixes = "|".join(ROLES)
     # Project names, networks, volumes and the like start with a role's name too, but are no variables: only what stands
     # inside of an expression counts.

@@ -160,7 +160,7 @@ def test_a_token_file_that_is_lost(deployment: Deployment, token_away: None, tmp
     play = deployment.play(role="supervisor", scratch=tmp_path)
     assert play.code != 0
     assert play.changes == []
-    for words in (expected.TOKEN_FILE, "bootstrap", "only once", "sha256sum", "tokenHash"):
+    for words in (expected.TOKEN_FILE, "bootstrap", "only once", "recover_worker_token"):
         assert words in play.message, play.ending()
 
 
