@@ -126,6 +126,7 @@ FILES = {
         # Read by the proxy's own user; holds no secret.
         "supervisor/haproxy.cfg": ("file", 0o444, 0, 0),
         "supervisor/proved": ROOT_FILE,
+        "supervisor/task_images.py": ("file", 0o700, 0, 0),
     },
 }
 OF_THE_GATEWAY = ("folder", 0o700, 65532, 65532)
@@ -146,7 +147,7 @@ FILES[GATEWAY] = {
 }
 FILES[AUTHORITY] = {"ca.pem": ("file", 0o644, 0, 0)}
 # What comes and goes with certificates and workers: the folder's owner alone may read it.
-COMES_AND_GOES = ("gateway/data/", "gateway/config/clients/")
+COMES_AND_GOES = ("supervisor/task_images.json", "gateway/data/", "gateway/config/clients/")
 DIRECTORY = "/opt/trigger"
 SECRETS_FILE = f"{DIRECTORY}/secrets.json"
 AUTHORITY_FILE = f"{DIRECTORY}/ca.pem"

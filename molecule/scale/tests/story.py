@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The deployment of the story: four hosts that become workers and cease to be, and runs on them all the time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed.hello import Hello
+from traffic import Traffic
+from verification.deployment import Deployment, Play
+from verification.nodes import Node
+
+CONTROL, FIRST, SECOND, THIRD, FOURTH = "control.scale", *(f"worker{number}.scale" for number in (1, 2, 3, 4))
+SUPERVISOR = "trigger-supervisor-supervisor-1"
+PLAYBOOKS = "selfhosted.trigger_dev."
+# How long the webapp waits for the heartbeat of a run, here.
+SILENT_SECONDS = 60
+
+
+def inventory(path: Path, *names: str, **variables: Any) -> None:
+    """Write an inventory, beside that of the scenario, in which these hosts are the workers."""
+    hosts: dict[str, Any] = {name: variables.get(name.partition(".")[0], {}) for name in names}
+    path.write_text(json.dumps({"trigger_workers": {"hosts": hosts}}))
+
+
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inventory, beside that of the scenario, in which all four are workers."""
+    path = tmp_path_factory.mktemp("inventory") / "hosts.json"
+    inventory(path, FIRST, SECOND, THIRD, FOURTH)
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, Any]:
+    """What the operator has set; a run whose worker fell silent need not wait five minutes in a test."""
+    return {"webapp_extra_env": {"webapp": {"RUN_ENGINE_TIMEOUT_EXECUTING": str(SILENT_SECONDS * 1000)}}}
+
+
+class Story:
+    """The deployment with its four workers, and the runs on it."""
+
+    def __init__(self, deployment: Deployment, grown: Path, settings: dict[str, Any], scratch: Path) -> None:
+        self.deployment, self.grown, self.settings, self.scratch = deployment, grown, settings, scratch
+
+    def node(self, name: str) -> Node:
+        """Give a host by name."""
+        (found,) = (node for node in self.deployment.nodes if node.name == name)
+        return found
+
+    def play(self, *options: str, playbook: str = "site", **values: Any) -> Play:
+        """Run a playbook with the inventory of four workers."""
+        return self.deployment.play(
+            "-i",
+            str(self.grown),
+            *options,
+            values=self.settings | values,
+            scratch=self.scratch,
+            playbook=PLAYBOOKS + playbook,
+        )
+
+    def since(self, name: str) -> str:
+        """Tell which supervisor container runs on a host, and since when."""
+        return self.node(name).output("docker inspect --format '{{.Id}} {{.State.StartedAt}}' %s", SUPERVISOR)
+
+    def ages(self) -> dict[str, float]:
+        """Give the age of each worker's heartbeat."""
+        rows = self.deployment.sql(
+            """SELECT name, extract(epoch FROM (now() AT TIME ZONE 'UTC') - "lastHeartbeatAt") FROM "WorkerInstance" """
+        )
+        return {name: float(age or "inf") for name, age in rows}
+
+
+@pytest.fixture(scope="session")
+def story(
+    deployment: Deployment, grown: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Story:
+    """Have the settings of the story in force before it begins."""
+    found = Story(deployment, grown, settings, tmp_path_factory.mktemp("story"))
+    play = deployment.play(values=settings, scratch=found.scratch)
+    assert play.code == 0, play.ending()
+    return found
+
+
+@pytest.fixture(scope="session")
+def traffic(story: Story, hello: Hello) -> Iterator[Traffic]:
+    """Runs from before the first step to after the last."""
+    key = hello.key()
+    assert hello.trigger(key, {}).status == "COMPLETED"
+    found = Traffic(hello.cluster, key)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What keeps workers well: the table of verify, task images that come and go, several supervisors and groups."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from story import CONTROL, FIRST, SECOND, THIRD, Story, inventory
+from testbed.hello import Hello
+from verification import expected
+from verification.deployment import differences
+from verification.nodes import eventually
+
+PROXY = "trigger-supervisor-docker-socket-proxy-1"
+DIRECTORY = f"{expected.DIRECTORY}/supervisor"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def three(story: Story) -> None:
+    """Three workers, with whatever the tests before have left undone."""
+    inventory(story.grown, FIRST, SECOND, THIRD)
+    play = story.play()
+    assert play.code == 0, play.ending()
+
+
+def test_what_works_is_said_to_work(story: Story) -> None:
+    before = story.deployment.state()
+    play = story.play(playbook="verify")
+    assert play.code == 0, play.ending()
+    assert differences(before, story.deployment.state()) == []
+    for host in (CONTROL, FIRST, SECOND, THIRD):
+        assert host in play.text
+    for what in ("path of a run", f"heartbeat of {FIRST}", "a container was pulled and run"):
+        assert what in play.text, play.ending()
+
+
+def test_what_does_not_work_is_named_and_hides_nothing_else(story: Story) -> None:
+    story.node(SECOND).output("docker stop %s", PROXY)
+    try:
+        play = story.play(playbook="verify")
+    finally:
+        story.node(SECOND).output("docker start %s", PROXY)
+    assert play.code != 0
+    wrong = play.text.rpartition("Not as it must be")[2].partition("PLAY RECAP")[0]
+    assert f"{SECOND}: path of a run" in wrong, play.ending()
+    assert FIRST not in wrong
+    assert "a container was pulled and run" in play.text
+    eventually(lambda: "healthy" in story.node(SECOND).output("docker inspect -f {{.State.Health.Status}} %s", PROXY))
+
+
+def test_task_images_that_nobody_uses_go_and_others_stay(story: Story, hello: Hello) -> None:
+    """The program that the timer starts, with another retention than that of the timer."""
+    worker = story.node(FIRST)
+    assert hello.trigger(hello.key(), {}).status == "COMPLETED"
+    registry = story.deployment.registry
+    worker.output(f"docker tag {registry}/trigger/probe:1 %s", f"{registry}/trigger/old:20200101.1.production.abcdefgh")
+    worker.output(f"docker tag {registry}/trigger/probe:1 mine.example.com/tool:1")
+    before = set(worker.output("docker image ls --format '{{.Repository}}:{{.Tag}}'").split())
+    unit = worker.read("/etc/systemd/system/trigger-task-images-clean.service")
+    command = next(line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart="))
+    done = json.loads(worker.output(f"{command} --all"))
+    after = set(worker.output("docker image ls --format '{{.Repository}}:{{.Tag}}'").split())
+    gone = before - after
+    assert all(name.startswith(f"{registry}/trigger/") for name in gone), gone
+    assert "mine.example.com/tool:1" in after
+    assert f"{registry}/trigger/probe:1" in after, "the image that proves the path of a run"
+    assert not [name for name in after if name.startswith(f"{registry}/trigger/proj_")], done
+    # The next run pulls it again.
+    assert hello.trigger(hello.key(), {}).status == "COMPLETED"
+
+
+def test_timers_run_on_every_worker(story: Story) -> None:
+    for name in (FIRST, SECOND, THIRD):
+        worker = story.node(name)
+        assert worker.output("systemctl is-active trigger-task-images-clean.timer") == "active"
+        worker.output("systemctl start trigger-task-images-clean.service")
+        assert worker.output("systemctl show -p Result --value trigger-task-images-clean.service") == "success"
+        assert "trigger-task-images-pull" not in worker.output("systemctl list-unit-files 'trigger-*' --no-legend")
+
+
+def test_deployed_images_are_there_before_their_first_run(story: Story, hello: Hello) -> None:
+    hello.key()
+    play = story.play("--limit", SECOND, supervisor_prepull_enabled=True)
+    assert play.code == 0, play.ending()
+    worker = story.node(SECOND)
+    worker.output("systemctl stop trigger-task-images-clean.timer trigger-task-images-pull.timer")
+    images = "docker image ls --format '{{.Repository}}:{{.Tag}}' | grep /trigger/proj_ || true"
+    for name in worker.output(images).split():
+        worker.output("docker image rm %s", name)
+    assert worker.output(images) == ""
+    worker.output("systemctl start trigger-task-images-pull.service")
+    assert worker.output(images) != ""
+    secret = json.loads(story.node(CONTROL).read(expected.SECRETS_FILE))["registry_password"]
+    shown = worker.output("systemctl cat trigger-task-images-pull.service; journalctl -u trigger-task-images-pull")
+    seen = secret in shown
+    assert not seen, "the password of the registry stands in the unit or in the journal"
+    # Back to the defaults: the timer goes.
+    assert story.play("--limit", SECOND).code == 0
+    assert "trigger-task-images-pull" not in worker.output("systemctl list-unit-files 'trigger-*' --no-legend")
+
+
+def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
+    """Its own project, networks, folder, name, group and token; the first one is not touched."""
+    extra = f"{FIRST}-eu"
+    before = story.since(FIRST)
+    inventory(
+        story.grown,
+        FIRST,
+        SECOND,
+        THIRD,
+        worker1={"supervisor_instances": [{"name": FIRST}, {"name": extra, "group": "eu"}]},
+    )
+    play = story.play()
+    assert play.code == 0, play.ending()
+    assert story.since(FIRST) == before
+    rows = story.deployment.sql(
+        """SELECT w.name, g.name FROM "WorkerInstance" w JOIN "WorkerInstanceGroup" g ON g.id = w."workerGroupId" """
+    )
+    assert [extra, "eu"] in rows
+    assert [FIRST, "bootstrap"] in rows
+    assert story.ages()[extra] <= expected.HEARTBEAT_SECONDS
+    node = story.node(FIRST)
+    slug = extra.replace(".", "-")
+    assert f"trigger-runner-{slug}" in node.output("docker network ls --format '{{.Name}}'").split()
+    files = [f"{DIRECTORY}{suffix}/supervisor.env" for suffix in ("", f"-{slug}")]
+    tokens = {
+        line for file in files for line in node.read(file).splitlines() if line.startswith("TRIGGER_WORKER_TOKEN")
+    }
+    assert len(tokens) == 2, "both groups have the same token"
+    assert story.play().changes == []
+
+    # And away again, alone.
+    one = [{"name": extra, "group": "eu"}]
+    play = story.play(playbook="remove_worker", worker=FIRST, supervisor_instances=one)
+    assert play.code == 0, play.ending()
+    assert story.since(FIRST) == before
+    assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
+    assert extra not in story.ages()
+    inventory(story.grown, FIRST, SECOND, THIRD)
+    assert story.play().changes == []
+
+
+def test_a_lost_token_file_is_recovered(story: Story) -> None:
+    story.node(CONTROL).output("rm %s", expected.TOKEN_FILE)
+    refused = story.play("--limit", THIRD, playbook="workers")
+    assert refused.code != 0
+    assert "recover_worker_token" in refused.message
+    play = story.play(playbook="recover_worker_token")
+    assert play.code == 0, play.ending()
+    assert story.play().code == 0
+    assert max(story.ages()[name] for name in (FIRST, SECOND, THIRD)) <= expected.HEARTBEAT_SECONDS
+    assert story.play(playbook="recover_worker_token").changes == []
+
+
+def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
+    refused = story.play(playbook="remove_worker", worker=THIRD, remove_worker_lost=True)
+    assert refused.code != 0, "a worker that is alive was forgotten"
+    assert THIRD in story.ages()
+    wrong = story.play(playbook="remove_worker", worker="nobody.example.com")
+    assert wrong.code != 0
+    assert "worker is 'nobody.example.com'" in wrong.message
+    assert story.play(playbook="drain_worker").code != 0, "nobody was named"
