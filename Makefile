@@ -20,7 +20,7 @@ JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals molecule $(SCENARIOS:%=molecule-%) build clean
+.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals molecule $(SCENARIOS:%=molecule-%) benchmark build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ molecule: $(SCENARIOS:%=molecule-%) ## All scenarios
 
 $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 	@$(TESTBED) test-$*
+
+benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
+	@$(TESTBED) benchmark
 
 build: $(READY) ## The collection as an archive
 	ansible-galaxy collection build --force --output-path .cache/build

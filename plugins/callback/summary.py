@@ -43,7 +43,7 @@ def lines(failed: dict[str, str], unreachable: dict[str, str]) -> list[str]:
     return [f"{host:<{width}}  {kind:<11}  {text}" for host, kind, text in rows]
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
     """Keeps the last error of each host."""
 
     CALLBACK_VERSION = 2.0

@@ -17,8 +17,6 @@ from verification.nodes import Node
 CONTROL, FIRST, SECOND, THIRD, FOURTH = "control.scale", *(f"worker{number}.scale" for number in (1, 2, 3, 4))
 SUPERVISOR = "trigger-supervisor-supervisor-1"
 PLAYBOOKS = "selfhosted.trigger_dev."
-# How long the webapp waits for the heartbeat of a run, here.
-SILENT_SECONDS = 60
 
 
 def inventory(path: Path, *names: str, **variables: Any) -> None:
@@ -35,17 +33,13 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def settings() -> dict[str, Any]:
-    """What the operator has set; a run whose worker fell silent need not wait five minutes in a test."""
-    return {"webapp_extra_env": {"webapp": {"RUN_ENGINE_TIMEOUT_EXECUTING": str(SILENT_SECONDS * 1000)}}}
-
-
 class Story:
     """The deployment with its four workers, and the runs on it."""
 
-    def __init__(self, deployment: Deployment, grown: Path, settings: dict[str, Any], scratch: Path) -> None:
-        self.deployment, self.grown, self.settings, self.scratch = deployment, grown, settings, scratch
+    def __init__(self, deployment: Deployment, grown: Path, scratch: Path) -> None:
+        self.deployment, self.grown, self.scratch = deployment, grown, scratch
+        # What the operator has set in the course of the story.
+        self.settings: dict[str, Any] = {}
 
     def node(self, name: str) -> Node:
         """Give a host by name."""
@@ -76,14 +70,9 @@ class Story:
 
 
 @pytest.fixture(scope="session")
-def story(
-    deployment: Deployment, grown: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Story:
-    """Have the settings of the story in force before it begins."""
-    found = Story(deployment, grown, settings, tmp_path_factory.mktemp("story"))
-    play = deployment.play(values=settings, scratch=found.scratch)
-    assert play.code == 0, play.ending()
-    return found
+def story(deployment: Deployment, grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Begin the story."""
+    return Story(deployment, grown, tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ DIRECTORY = f"{expected.DIRECTORY}/supervisor"
 def three(story: Story) -> None:
     """Three workers, with whatever the tests before have left undone."""
     inventory(story.grown, FIRST, SECOND, THIRD)
-    play = story.play()
+    play = story.play(playbook="workers")
     assert play.code == 0, play.ending()
 
 
@@ -81,7 +81,7 @@ def test_timers_run_on_every_worker(story: Story) -> None:
 
 def test_deployed_images_are_there_before_their_first_run(story: Story, hello: Hello) -> None:
     hello.key()
-    play = story.play("--limit", SECOND, supervisor_prepull_enabled=True)
+    play = story.play("--limit", SECOND, playbook="workers", supervisor_prepull_enabled=True)
     assert play.code == 0, play.ending()
     worker = story.node(SECOND)
     worker.output("systemctl stop trigger-task-images-clean.timer trigger-task-images-pull.timer")
@@ -96,7 +96,7 @@ def test_deployed_images_are_there_before_their_first_run(story: Story, hello: H
     seen = secret in shown
     assert not seen, "the password of the registry stands in the unit or in the journal"
     # Back to the defaults: the timer goes.
-    assert story.play("--limit", SECOND).code == 0
+    assert story.play("--limit", SECOND, playbook="workers").code == 0
     assert "trigger-task-images-pull" not in worker.output("systemctl list-unit-files 'trigger-*' --no-legend")
 
 
@@ -111,7 +111,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
         THIRD,
         worker1={"supervisor_instances": [{"name": FIRST}, {"name": extra, "group": "eu"}]},
     )
-    play = story.play()
+    play = story.play(playbook="workers")
     assert play.code == 0, play.ending()
     assert story.since(FIRST) == before
     rows = story.deployment.sql(
@@ -128,7 +128,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
         line for file in files for line in node.read(file).splitlines() if line.startswith("TRIGGER_WORKER_TOKEN")
     }
     assert len(tokens) == 2, "both groups have the same token"
-    assert story.play().changes == []
+    assert story.play(playbook="workers").changes == []
 
     # And away again, alone.
     one = [{"name": extra, "group": "eu"}]
@@ -138,7 +138,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
     assert extra not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
-    assert story.play().changes == []
+    assert story.play(playbook="workers").changes == []
 
 
 def test_a_lost_token_file_is_recovered(story: Story) -> None:
@@ -148,7 +148,7 @@ def test_a_lost_token_file_is_recovered(story: Story) -> None:
     assert "recover_worker_token" in refused.message
     play = story.play(playbook="recover_worker_token")
     assert play.code == 0, play.ending()
-    assert story.play().code == 0
+    assert story.play(playbook="workers").code == 0
     assert max(story.ages()[name] for name in (FIRST, SECOND, THIRD)) <= expected.HEARTBEAT_SECONDS
     assert story.play(playbook="recover_worker_token").changes == []
 

@@ -17,9 +17,9 @@ from verification.deployment import Deployment
 LENGTHS = (20, 25, 35)
 PAUSE_SECONDS = 2.0
 
-# The attempts of each run, and the worker of each attempt: (run, status, dequeued, started, workers).
+# The attempts of each run, and their workers.
 LEDGER = """
-    SELECT r."friendlyId", r.status,
+    SELECT r."friendlyId", extract(epoch FROM r."createdAt" AT TIME ZONE 'UTC'), r.status,
       count(*) FILTER (WHERE s."executionStatus" = 'PENDING_EXECUTING'),
       count(*) FILTER (WHERE s."executionStatus" = 'EXECUTING'),
       coalesce(string_agg(DISTINCT w.name, ',') FILTER (WHERE s."executionStatus" = 'EXECUTING'), '')
@@ -34,6 +34,8 @@ class Entry:
     """What became of one run."""
 
     id: str
+    # In seconds since 1970.
+    created: float
     status: str
     # How often a worker took it, and how often its code began.
     taken: int
@@ -42,7 +44,7 @@ class Entry:
 
     @property
     def delayed(self) -> bool:
-        """Tell whether it was taken in vain, which costs it 60 s."""
+        """Tell whether it was taken in vain, which costs it 60 s; known of a run that is over."""
         return self.taken > self.started
 
     @property
@@ -55,8 +57,8 @@ def ledger(deployment: Deployment, since: float) -> list[Entry]:
     """Read the runs that were triggered since then."""
     rows = deployment.sql(LEDGER.format(since=since))
     return [
-        Entry(identity, status, int(taken), int(started), frozenset(filter(None, workers.split(","))))
-        for identity, status, taken, started, workers in (row for row in rows if len(row) == 5)
+        Entry(identity, float(created), status, int(taken), int(started), frozenset(filter(None, workers.split(","))))
+        for identity, created, status, taken, started, workers in (row for row in rows if len(row) == 6)
     ]
 
 
@@ -69,6 +71,8 @@ class Traffic:
     began: float = field(default_factory=time.time)
     triggered: list[str] = field(default_factory=list)
     refused: int = 0
+    # When a change rolled through the workers: begin and end.
+    rolled: tuple[float, float] = (0.0, 0.0)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:

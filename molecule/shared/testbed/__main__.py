@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from . import engine, images, lab, scenario
+from . import benchmark, engine, images, lab, scenario
 from .common import TestbedError
 
 COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "lab-up": ("bring the lab up and run a task on it", lab.up),
     "lab-table": ("run a task on the lab and print what is connected", lab.table),
     "lab-down": ("remove everything that the testbed has made", lab.down),
+    "benchmark": ("time the adding of workers to few and to many", benchmark.measure),
     "test-default": ("run the scenario with one host", lambda: scenario.test("default")),
     "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
     "test-external_services": ("run the one with others' services", lambda: scenario.test("external_services")),

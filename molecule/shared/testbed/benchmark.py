@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Times what it takes to add a worker to few and to many: hosts in containers, with an engine each, on this machine.
+
+`make benchmark WORKERS=20`. It measures and asserts nothing; the machine's processors are what most of it waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import images
+from .common import CACHE, LABEL, ROOT, TestbedError, docker, replace_file, run, say, step
+
+NAME = "benchmark"
+CONTROL = f"control.{NAME}"
+FOLDER = CACHE / NAME
+
+
+def worker(number: int) -> str:
+    """Name of a worker host."""
+    return f"worker{number}.{NAME}"
+
+
+def _platform() -> dict[str, Any]:
+    """What the hosts of the scenario `scale` are started with."""
+    described = yaml.safe_load((ROOT / "molecule/scale/molecule.yml").read_text())
+    found: dict[str, Any] = described["platforms"][0]
+    return found
+
+
+def _start(name: str, platform: dict[str, Any]) -> None:
+    flags = [f"--cap-add={capability}" for capability in platform["capabilities"]]
+    flags += [f"--security-opt={option}" for option in platform["security_opts"]]
+    flags += [f"--volume={volume}" for volume in platform["volumes"]]
+    flags += [f"--tmpfs={path}" for path in platform["tmpfs"]]
+    flags += [f"--cgroupns={platform['cgroupns_mode']}", f"--network=trigger-{NAME}", f"--label={LABEL}={NAME}"]
+    docker("run", "--detach", "--name", name, "--hostname", name, *flags, platform["image"])
+    run("docker", "exec", name, "sh", "-c", "until systemctl is-system-running --wait 2>/dev/null; do sleep 1; done")
+
+
+def _inventory(workers: int) -> Path:
+    path = FOLDER / "hosts.json"
+    connection = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+    variables = {
+        **connection,
+        "trigger_origin": "http://localhost:8030",
+        "trigger_api_origin": f"http://{CONTROL}:8030",
+        "trigger_registry_host": f"{CONTROL}:5000",
+        "trigger_object_store_origin": f"http://{CONTROL}:9000",
+        "trigger_image_archives": json.loads(images.ARCHIVES.read_text()),
+    }
+    groups = {"trigger_control": [CONTROL], "trigger_workers": [worker(number + 1) for number in range(workers)]}
+    children: dict[str, Any] = {name: {"hosts": {host: {} for host in hosts}} for name, hosts in groups.items()}
+    replace_file(path, json.dumps({"all": {"vars": variables, "children": children}}))
+    return path
+
+
+def _play(what: str, workers: int, *options: str) -> tuple[str, float]:
+    """Run site with that many workers in the inventory."""
+    began = time.monotonic()
+    with step(what):
+        log = run(
+            Path(sys.executable).with_name("ansible-playbook"),
+            ROOT / "site.yml",
+            "-i",
+            _inventory(workers),
+            *options,
+            env={"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+        )
+    replace_file(FOLDER / f"{what.replace(' ', '-')}.log", log)
+    return what, time.monotonic() - began
+
+
+def measure() -> None:
+    """Make hosts, measure, print a table, remove the hosts."""
+    count = int(os.environ.get("WORKERS", "20"))
+    if count < 3:
+        raise TestbedError("WORKERS must be 3 or more")
+    images.ensure()
+    remove()
+    try:
+        docker("network", "create", "--label", f"{LABEL}={NAME}", f"trigger-{NAME}")
+        platform = _platform()
+        with step(f"Starting {count + 1} hosts"), ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: _start(name, platform), [CONTROL, *(worker(n + 1) for n in range(count))]))
+        rows = [
+            _play("control host and first worker", 1),
+            _play("add worker 2", 2, "--limit", worker(2)),
+            _play(
+                f"add workers 3 to {count - 1} at once",
+                count - 1,
+                "--limit",
+                f"trigger_workers:!{worker(1)}:!{worker(2)}",
+            ),
+            _play(f"add worker {count}", count, "--limit", worker(count)),
+            _play(f"nothing to do on {count} workers", count),
+        ]
+        print("", *(f"  {what:<40} {seconds:7.1f} s" for what, seconds in rows), "", sep="\n", flush=True)
+    finally:
+        remove()
+
+
+def remove() -> None:
+    """Remove the hosts and their network."""
+    label = ["--filter", f"label={LABEL}={NAME}"]
+    if found := docker("ps", "--all", "--quiet", *label).split():
+        with step(f"Removing {len(found)} hosts"):
+            docker("rm", "--force", "--volumes", *found)
+    if found := docker("network", "ls", "--quiet", *label).split():
+        docker("network", "rm", *found)
+    say("The hosts of the benchmark are gone")
