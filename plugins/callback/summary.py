@@ -12,6 +12,7 @@ description:
   - A worker that is broken or out of reach does not stop the others, so its error may stand far above the end of a long
     run. This prints one line for each such host once more, below the recap.
   - An error that a playbook has dealt with by itself is not one.
+  - Hosts of the last play that the run did not come to, because it ended before their turn, are named too.
 requirements:
   - V(selfhosted.trigger_dev.summary) in C(callbacks_enabled) of C(ansible.cfg), where a checkout has it, or in the
     environment variable C(ANSIBLE_CALLBACKS_ENABLED)
@@ -31,13 +32,17 @@ def reason(result: dict[str, Any]) -> str:
     """Give the last error of a host in one line."""
     if "censored" in result and "msg" not in result:
         return HIDDEN
+    items = [item for item in result.get("results", []) if item.get("failed")]
+    if items:
+        # Of a loop the message says no more than that something in it failed.
+        return reason(items[0])
     text = " ".join(str(result.get("msg") or result.get("stderr") or "no message").split())
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
 
 
-def lines(failed: dict[str, str], unreachable: dict[str, str]) -> list[str]:
-    """Give a line for each host, those out of reach last."""
-    kinds = [(failed, "failed"), (unreachable, "unreachable")]
+def lines(failed: dict[str, str], unreachable: dict[str, str], left: dict[str, str]) -> list[str]:
+    """Give a line for each host, those that the run did not come to last."""
+    kinds = [(failed, "failed"), (unreachable, "unreachable"), (left, "not reached")]
     rows = [(host, kind, text) for hosts, kind in kinds for host, text in sorted(hosts.items())]
     width = max((len(host) for host, _, _ in rows), default=0)
     return [f"{host:<{width}}  {kind:<11}  {text}" for host, kind, text in rows]
@@ -54,6 +59,18 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     def __init__(self) -> None:
         super().__init__()
         self.errors: dict[str, str] = {}
+        self.play: Any = None
+        # Hosts that the play of this name has begun with.
+        self.begun: set[str] = set()
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """A play that takes some hosts at a time starts once for each turn."""
+        if self.play is None or self.play.get_name() != play.get_name():
+            self.begun = set()
+        self.play = play
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self.begun.add(host.get_name())
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._keep(result)
@@ -65,13 +82,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         name = result.task.get_name().rpartition(" : ")[2]
         self.errors[result.host.get_name()] = f"{name}: {reason(dict(result.result))}"
 
+    def _waiting(self) -> set[str]:
+        """Hosts of the last play that no task of it was run for."""
+        if self.play is None:
+            return set()
+        inventory = self.play.get_variable_manager()._inventory
+        return {host.get_name() for host in inventory.get_hosts(self.play.hosts, ignore_restrictions=True)} - self.begun
+
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """What was rescued counts neither as a failure nor as out of reach."""
         found = lines(
             {host: self.errors.get(host, "") for host in stats.failures},
             {host: self.errors.get(host, "") for host in stats.dark},
+            {host: "its turn did not come" for host in self._waiting() - set(stats.failures) - set(stats.dark)},
         )
-        if found:
+        if stats.failures or stats.dark:
             self._display.banner("NOT DONE")
             for line in found:
                 self._display.display(line, color="red")

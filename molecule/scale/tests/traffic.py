@@ -22,7 +22,8 @@ LEDGER = """
     SELECT r."friendlyId", extract(epoch FROM r."createdAt" AT TIME ZONE 'UTC'), r.status,
       count(*) FILTER (WHERE s."executionStatus" = 'PENDING_EXECUTING'),
       count(*) FILTER (WHERE s."executionStatus" = 'EXECUTING'),
-      coalesce(string_agg(DISTINCT w.name, ',') FILTER (WHERE s."executionStatus" = 'EXECUTING'), '')
+      coalesce(string_agg(DISTINCT w.name, ',') FILTER (WHERE s."executionStatus" = 'EXECUTING'), ''),
+      coalesce(string_agg(DISTINCT w.name, ','), '')
     FROM "TaskRun" r JOIN "TaskRunExecutionSnapshot" s ON s."runId" = r.id
     LEFT JOIN "WorkerInstance" w ON w.id = s."workerId"
     WHERE r."createdAt" >= to_timestamp({since}) AT TIME ZONE 'UTC' GROUP BY r.id ORDER BY r."createdAt"
@@ -40,7 +41,9 @@ class Entry:
     # How often a worker took it, and how often its code began.
     taken: int
     started: int
+    # Those that executed it, and those that took it.
     workers: frozenset[str]
+    takers: frozenset[str]
 
     @property
     def delayed(self) -> bool:
@@ -53,12 +56,16 @@ class Entry:
         return self.status == "COMPLETED_SUCCESSFULLY" and self.started == 1
 
 
+def _names(joined: str) -> frozenset[str]:
+    return frozenset(filter(None, joined.split(",")))
+
+
 def ledger(deployment: Deployment, since: float) -> list[Entry]:
     """Read the runs that were triggered since then."""
     rows = deployment.sql(LEDGER.format(since=since))
     return [
-        Entry(identity, float(created), status, int(taken), int(started), frozenset(filter(None, workers.split(","))))
-        for identity, created, status, taken, started, workers in (row for row in rows if len(row) == 6)
+        Entry(identity, float(created), status, int(taken), int(started), _names(workers), _names(takers))
+        for identity, created, status, taken, started, workers, takers in (row for row in rows if len(row) == 7)
     ]
 
 
@@ -73,11 +80,20 @@ class Traffic:
     refused: int = 0
     # When a change rolled through the workers: begin and end.
     rolled: tuple[float, float] = (0.0, 0.0)
+    # Runs that went on on the host that fell over.
+    killed: set[str] = field(default_factory=set)
+    _thread: threading.Thread | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Trigger from now on."""
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still triggers."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
         """Trigger nothing more."""
@@ -86,10 +102,11 @@ class Traffic:
     def _run(self) -> None:
         number = 0
         while not self._stop.wait(PAUSE_SECONDS):
-            self._trigger({"sleep": LENGTHS[number % len(LENGTHS)]})
+            self.trigger({"sleep": LENGTHS[number % len(LENGTHS)]})
             number += 1
 
-    def _trigger(self, payload: dict[str, float]) -> None:
+    def trigger(self, payload: dict[str, float]) -> None:
+        """Trigger one run and do not wait for it."""
         try:
             answer = self.cluster.ask(
                 "POST", f"/api/v1/tasks/{TASK}/trigger", payload={"payload": payload}, bearer=self.key

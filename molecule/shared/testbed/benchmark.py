@@ -43,7 +43,14 @@ def _start(name: str, platform: dict[str, Any]) -> None:
     flags += [f"--tmpfs={path}" for path in platform["tmpfs"]]
     flags += [f"--cgroupns={platform['cgroupns_mode']}", f"--network=trigger-{NAME}", f"--label={LABEL}={NAME}"]
     docker("run", "--detach", "--name", name, "--hostname", name, *flags, platform["image"])
-    run("docker", "exec", name, "sh", "-c", "until systemctl is-system-running --wait 2>/dev/null; do sleep 1; done")
+    run(
+        "docker",
+        "exec",
+        name,
+        "sh",
+        "-c",
+        "timeout 120 sh -c 'until systemctl is-system-running --wait; do sleep 1; done'",
+    )
 
 
 def _inventory(workers: int) -> Path:
@@ -82,8 +89,8 @@ def _play(what: str, workers: int, *options: str) -> tuple[str, float]:
 def measure() -> None:
     """Make hosts, measure, print a table, remove the hosts."""
     count = int(os.environ.get("WORKERS", "20"))
-    if count < 3:
-        raise TestbedError("WORKERS must be 3 or more")
+    if count < 4:
+        raise TestbedError("WORKERS must be 4 or more")
     images.ensure()
     remove()
     try:

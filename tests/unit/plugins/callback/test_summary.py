@@ -39,10 +39,10 @@ PLAY = """
 """
 
 
-def play(folder: Path, limit: str) -> str:
+def play(folder: Path, limit: str, text: str = PLAY) -> str:
     """Run the play for these hosts and give what stands below the recap."""
     playbook = folder / "play.yml"
-    playbook.write_text(PLAY)
+    playbook.write_text(text)
     hosts = ["-i", "broken,secret,away,rescued,fine,", "--limit", limit, "-c", "local"]
     python = ["-e", "ansible_python_interpreter=/usr/bin/python3"]
     done = subprocess.run(
@@ -85,6 +85,7 @@ def test_nothing_is_said_where_nothing_failed(tmp_path: Path) -> None:
         ({"msg": "no\n  space"}, "no space"),
         ({"stderr": "killed"}, "killed"),
         ({}, "no message"),
+        ({"msg": "One or more items failed", "results": [{"msg": "fine"}, {"msg": "gone", "failed": True}]}, "gone"),
         ({"censored": "the output has been hidden"}, HIDDEN),
         ({"msg": "x" * 400}, "x" * 300 + " ..."),
     ],
@@ -94,4 +95,13 @@ def test_a_reason_is_one_line(result: dict[str, str], told: str) -> None:
 
 
 def test_lines_stand_below_each_other() -> None:
-    assert lines({"a": "x"}, {"longer": "y"}) == ["a       failed       x", "longer  unreachable  y"]
+    told = lines({"a": "x"}, {"longer": "y"}, {"c": "z"})
+    assert told == ["a       failed       x", "longer  unreachable  y", "c       not reached  z"]
+
+
+def test_hosts_whose_turn_did_not_come_are_named(tmp_path: Path) -> None:
+    told = play(tmp_path, "broken,fine,rescued", "- hosts: all\n  serial: 1\n" + PLAY.partition("- hosts: all\n")[2])
+    rows = {line.split()[0]: line for line in told.partition("NOT DONE")[2].splitlines()[1:] if line.strip()}
+    assert list(rows) == ["broken", "fine", "rescued"]
+    assert "its turn did not come" in rows["fine"]
+    assert "not reached" in rows["rescued"]
