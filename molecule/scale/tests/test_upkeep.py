@@ -152,6 +152,16 @@ def test_a_lost_token_file_is_recovered(story: Story) -> None:
     assert story.play(playbook="recover_worker_token").changes == []
 
 
+def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
+    before = story.deployment.state()
+    play = story.play("--limit", CONTROL, playbook="rotate_worker_token")
+    assert play.code != 0
+    assert "They would be cut off" in play.message
+    for name in (FIRST, SECOND, THIRD):
+        assert name in play.message
+    assert differences(before, story.deployment.state()) == [], "something was changed all the same"
+
+
 def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
     refused = story.play(playbook="remove_worker", worker=THIRD, remove_worker_lost=True)
     assert refused.code != 0, "a worker that is alive was forgotten"
