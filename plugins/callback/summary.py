@@ -94,7 +94,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         found = lines(
             {host: self.errors.get(host, "") for host in stats.failures},
             {host: self.errors.get(host, "") for host in stats.dark},
-            {host: "its turn did not come" for host in self._waiting() - set(stats.failures) - set(stats.dark)},
+            dict.fromkeys(self._waiting() - set(stats.failures) - set(stats.dark), "its turn did not come"),
         )
         if stats.failures or stats.dark:
             self._display.banner("NOT DONE")

@@ -32,10 +32,15 @@ options:
     description: Certificates of private authorities in PEM for O(database_url).
     type: str
     default: ""
+requirements:
+  - the C(docker) command on the host, unless O(database_url) is given
+"""
+
+    # For modules that are about one worker group.
+    GROUP = r"""
+options:
   group:
     description: Name of the worker group.
     type: str
     default: bootstrap
-requirements:
-  - the C(docker) command on the host, unless O(database_url) is given
 """

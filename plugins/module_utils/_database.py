@@ -22,8 +22,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "database_url": {"type": "str"},
     "database_secrets_file": {"type": "path", "no_log": False},
     "database_ca_certificates": {"type": "str", "default": ""},
-    "group": {"type": "str", "default": "bootstrap"},
 }
+# Goes with the part `group` of it.
+GROUP_ARGUMENT_SPEC: dict[str, Any] = {**ARGUMENT_SPEC, "group": {"type": "str", "default": "bootstrap"}}
 REQUIRED_ONE_OF = [("database_container", "database_url")]
 SECRET = "postgres_password"
 

@@ -33,33 +33,8 @@ options:
     description: Bytes of the write-ahead log that the server may have to keep for a slot.
     type: int
     default: 1073741824
-  database_container:
-    description:
-      - Name of the container that runs the webapp's PostgreSQL, for example V(trigger-webapp-trigger-postgres-1).
-      - Required unless O(database_url) is given.
-    type: str
-  database:
-    description: Name of the database in the container.
-    type: str
-    default: main
-  database_user:
-    description: Database user. It logs in over the local socket inside the container, without a password.
-    type: str
-    default: postgres
-  database_url:
-    description:
-      - Where the database is when it is somebody else's, as M(selfhosted.trigger_dev.postgres_server_info) takes it.
-      - Wins over O(database_container).
-    type: str
-  database_secrets_file:
-    description: File on the host that holds the password for O(database_url) as V(postgres_password).
-    type: path
-  database_ca_certificates:
-    description: Certificates of private authorities in PEM for O(database_url).
-    type: str
-    default: ""
-requirements:
-  - the C(docker) command on the host, unless O(database_url) is given
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.database
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -155,7 +130,7 @@ def look(wanted: Parameters, runner: Run) -> Iterator[Check]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **{name: spec for name, spec in ARGUMENT_SPEC.items() if name != "group"},
+            **ARGUMENT_SPEC,
             "names": {"type": "list", "elements": "str", "required": True},
             "lag_max_bytes": {"type": "int", "default": 2**30},
         },

@@ -30,21 +30,7 @@ attributes:
     support: full
     description: Linux.
     platforms: linux
-requirements:
-  - the C(docker) command on the host
 options:
-  proxy_container:
-    description: Name of the container of the Docker proxy.
-    type: str
-    required: true
-  proxy_network:
-    description: Docker network over which the supervisor reaches the proxy.
-    type: str
-    default: trigger-proxy
-  proxy_port:
-    description: Port of the proxy.
-    type: int
-    default: 2375
   image:
     description:
       - Reference of the image, with registry and tag. It must have C(/bin/sh) and busybox's or GNU's C(wget).
@@ -88,6 +74,8 @@ options:
     description: Seconds that the pull, and the container's work, may each take.
     type: int
     default: 60
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.socket_proxy
 author:
   - The selfhosted.trigger_dev maintainers
 """

@@ -22,21 +22,7 @@ attributes:
     support: full
     description: Linux.
     platforms: linux
-requirements:
-  - the C(docker) command on the host
 options:
-  proxy_container:
-    description: Name of the container of the Docker proxy.
-    type: str
-    required: true
-  proxy_network:
-    description: Docker network over which the supervisor reaches the proxy.
-    type: str
-    default: trigger-proxy
-  proxy_port:
-    description: Port of the proxy.
-    type: int
-    default: 2375
   calls:
     description: Calls to make, and how each must be answered.
     type: list
@@ -55,6 +41,8 @@ options:
         description: Status of the answer.
         type: int
         default: 403
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.socket_proxy
 author:
   - The selfhosted.trigger_dev maintainers
 """

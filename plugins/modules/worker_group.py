@@ -46,6 +46,7 @@ options:
     default: present
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
+  - selfhosted.trigger_dev.database.group
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:
@@ -87,7 +88,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
-    ARGUMENT_SPEC,
+    GROUP_ARGUMENT_SPEC,
     REQUIRED_ONE_OF,
     Database,
     DatabaseError,
@@ -221,7 +222,7 @@ def create(wanted: Parameters, token: Token, runner: Run) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ARGUMENT_SPEC,
+            **GROUP_ARGUMENT_SPEC,
             "path": {"type": "path", "required": True},
             "description": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present"], "default": "present"},

@@ -43,6 +43,7 @@ options:
     default: absent
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
+  - selfhosted.trigger_dev.database.group
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:
@@ -85,7 +86,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
-    ARGUMENT_SPEC,
+    GROUP_ARGUMENT_SPEC,
     REQUIRED_ONE_OF,
     Database,
     DatabaseError,
@@ -151,7 +152,7 @@ def delete(wanted: Parameters, runner: Run) -> list[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ARGUMENT_SPEC,
+            **GROUP_ARGUMENT_SPEC,
             "names": {"type": "list", "elements": "str", "required": True},
             "alive_seconds": {"type": "int", "default": 0},
             "state": {"type": "str", "choices": ["absent"], "default": "absent"},

@@ -47,6 +47,7 @@ options:
     default: false
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
+  - selfhosted.trigger_dev.database.group
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -95,7 +96,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
-    ARGUMENT_SPEC,
+    GROUP_ARGUMENT_SPEC,
     REQUIRED_ONE_OF,
     Database,
     DatabaseError,
@@ -196,7 +197,7 @@ def wait(
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ARGUMENT_SPEC,
+            **GROUP_ARGUMENT_SPEC,
             "names": {"type": "list", "elements": "str"},
             "max_age": {"type": "int"},
             "timeout": {"type": "int", "default": 0},

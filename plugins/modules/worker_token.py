@@ -65,6 +65,7 @@ options:
     default: 1000
 extends_documentation_fragment:
   - selfhosted.trigger_dev.database
+  - selfhosted.trigger_dev.database.group
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -115,7 +116,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
-    ARGUMENT_SPEC,
+    GROUP_ARGUMENT_SPEC,
     REQUIRED_ONE_OF,
     Database,
     DatabaseError,
@@ -322,7 +323,7 @@ def apply(step: Step, found: Token | None, wanted: Parameters, runner: Run) -> T
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ARGUMENT_SPEC,
+            **GROUP_ARGUMENT_SPEC,
             "path": {"type": "path", "default": "/opt/trigger/webapp/shared/worker_token"},
             "timeout": {"type": "int", "default": 60},
             "state": {"type": "str", "choices": ["present", "rotated", "recovered"], "default": "present"},
