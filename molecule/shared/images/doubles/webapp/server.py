@@ -62,7 +62,8 @@ async def serve() -> None:
 
     app = web.Application(middlewares=[access], client_max_size=16 << 20)
     app.add_routes([*Login(state).routes(), *api.routes()])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    # As long as the original takes to stop while requests for work are open (measured): what is short ends well.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", config.port).start()
     plain(f"✅ server ready: http://localhost:{config.port} [NODE_ENV: {environment.get('NODE_ENV')}]")
