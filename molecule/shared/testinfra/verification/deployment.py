@@ -27,7 +27,8 @@ POSTGRES = "trigger-webapp-trigger-postgres-1"
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 # What a failed run must leave as it was: files with their contents and times, and which containers run since when.
-# Left out is what changes by itself: users' runs, also between a listing and a look at what it listed, and what timers keep in mind.
+# Left out is what changes by itself: users' runs, also between a listing and a look at what it listed, and what
+# timers keep in mind.
 _STATE = """
 import hashlib, json, os, subprocess, sys
 state = {}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -105,3 +106,9 @@ def test_hosts_whose_turn_did_not_come_are_named(tmp_path: Path) -> None:
     assert list(rows) == ["broken", "fine", "rescued"]
     assert "its turn did not come" in rows["fine"]
     assert "not reached" in rows["rescued"]
+
+
+def test_a_checkout_has_it_enabled() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "ansible.cfg")
+    assert "selfhosted.trigger_dev.summary" in settings["defaults"]["callbacks_enabled"].split(",")
