@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What keeps workers well: the table of verify, and task images that come and go."""
+"""What keeps workers well: the table of verify, task images that come and go, several supervisors and groups."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from verification.deployment import differences
 from verification.nodes import eventually
 
 PROXY = "trigger-supervisor-docker-socket-proxy-1"
+DIRECTORY = f"{expected.DIRECTORY}/supervisor"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,3 +99,74 @@ def test_deployed_images_are_there_before_their_first_run(story: Story, hello: H
     # Back to the defaults: the timer goes.
     assert story.play("--limit", SECOND, playbook="workers").code == 0
     assert "trigger-task-images-pull" not in worker.output("systemctl list-unit-files 'trigger-*' --no-legend")
+
+
+def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
+    """Its own project, networks, folder, name, group and token; the first one is not touched."""
+    extra = f"{FIRST}-eu"
+    before = story.since(FIRST)
+    inventory(
+        story.grown,
+        FIRST,
+        SECOND,
+        THIRD,
+        worker1={"supervisor_instances": [{"name": FIRST}, {"name": extra, "group": "eu"}]},
+    )
+    play = story.play(playbook="workers")
+    assert play.code == 0, play.ending()
+    assert story.since(FIRST) == before
+    rows = story.deployment.sql(
+        """SELECT w.name, g.name FROM "WorkerInstance" w JOIN "WorkerInstanceGroup" g ON g.id = w."workerGroupId" """
+    )
+    assert [extra, "eu"] in rows
+    assert [FIRST, "bootstrap"] in rows
+    assert story.ages()[extra] <= expected.HEARTBEAT_SECONDS
+    node = story.node(FIRST)
+    slug = extra.replace(".", "-")
+    assert f"trigger-runner-{slug}" in node.output("docker network ls --format '{{.Name}}'").split()
+    files = [f"{DIRECTORY}{suffix}/supervisor.env" for suffix in ("", f"-{slug}")]
+    tokens = {
+        line for file in files for line in node.read(file).splitlines() if line.startswith("TRIGGER_WORKER_TOKEN")
+    }
+    assert len(tokens) == 2, "both groups have the same token"
+    assert story.play(playbook="workers").changes == []
+
+    # And away again, alone.
+    play = story.play(playbook="remove_worker", worker=FIRST, worker_instance=extra)
+    assert play.code == 0, play.ending()
+    assert story.since(FIRST) == before
+    assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
+    assert extra not in story.ages()
+    inventory(story.grown, FIRST, SECOND, THIRD)
+    assert story.play(playbook="workers").changes == []
+
+
+def test_a_lost_token_file_is_recovered(story: Story) -> None:
+    story.node(CONTROL).output("rm %s", expected.TOKEN_FILE)
+    refused = story.play("--limit", THIRD, playbook="workers")
+    assert refused.code != 0
+    assert "recover_worker_token" in refused.message
+    play = story.play(playbook="recover_worker_token", supervisor_serial="100%")
+    assert play.code == 0, play.ending()
+    assert max(story.ages()[name] for name in (FIRST, SECOND, THIRD)) <= expected.HEARTBEAT_SECONDS
+    assert story.play(playbook="recover_worker_token").changes == []
+
+
+def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
+    before = story.deployment.state()
+    play = story.play("--limit", CONTROL, playbook="rotate_worker_token")
+    assert play.code != 0
+    assert "They would be cut off" in play.message
+    for name in (FIRST, SECOND, THIRD):
+        assert name in play.message
+    assert differences(before, story.deployment.state()) == [], "something was changed all the same"
+
+
+def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
+    refused = story.play(playbook="remove_worker", worker=THIRD, remove_worker_lost=True)
+    assert refused.code != 0, "a worker that is alive was forgotten"
+    assert THIRD in story.ages()
+    wrong = story.play(playbook="remove_worker", worker="nobody.example.com")
+    assert wrong.code != 0
+    assert "worker is 'nobody.example.com'" in wrong.message
+    assert story.play(playbook="drain_worker").code != 0, "nobody was named"

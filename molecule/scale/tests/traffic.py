@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from testbed.cluster import Cluster
@@ -80,8 +81,11 @@ class Traffic:
     refused: int = 0
     # When a change rolled through the workers: begin and end.
     rolled: tuple[float, float] = (0.0, 0.0)
+    # Runs that went on on the host that fell over.
+    killed: set[str] = field(default_factory=set)
     _thread: threading.Thread | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
+    _hold: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Trigger from now on."""
@@ -97,9 +101,21 @@ class Traffic:
         """Trigger nothing more."""
         self._stop.set()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Trigger nothing for a while, with the last runs begun before."""
+        self._hold.set()
+        time.sleep(3 * PAUSE_SECONDS)
+        try:
+            yield
+        finally:
+            self._hold.clear()
+
     def _run(self) -> None:
         number = 0
         while not self._stop.wait(PAUSE_SECONDS):
+            if self._hold.is_set():
+                continue
             self.trigger({"sleep": LENGTHS[number % len(LENGTHS)]})
             number += 1
 
