@@ -16,10 +16,11 @@ from verification.secrets import Secrets
 def test_files_are_those_of_the_design(node: Node) -> None:
     designed = {path: list(row) for group in sorted(node.groups) for path, row in expected.FILES[group].items()}
     found = {path: row[:4] for path, row in node.seen["files"].items()}
-    assert {path: row for path, row in found.items() if not path.startswith(expected.COMES_AND_GOES)} == designed
-    for path, (_, mode, owner, group) in found.items():
-        if path.startswith(expected.COMES_AND_GOES):
-            assert (mode & 0o077, owner, group) == (0, 65532, 65532), path
+    assert {path: row for path, row in found.items() if not path.startswith(tuple(expected.COMES_AND_GOES))} == designed
+    for beginning, readable_for in expected.COMES_AND_GOES.items():
+        for path, (_, mode, owner, group) in found.items():
+            if path.startswith(beginning):
+                assert (mode & 0o077, owner, group) == (0, readable_for, readable_for), path
 
 
 def test_the_token_has_its_form(control: Node) -> None:

@@ -146,8 +146,8 @@ FILES[GATEWAY] = {
     "webapp/ca.pem": ("file", 0o444, 0, 0),
 }
 FILES[AUTHORITY] = {"ca.pem": ("file", 0o644, 0, 0)}
-# What comes and goes with certificates and workers: the folder's owner alone may read it.
-COMES_AND_GOES = ("supervisor/task_images.json", "gateway/data/", "gateway/config/clients/")
+# What comes and goes with timers, certificates and workers -> who alone may read it.
+COMES_AND_GOES = {"supervisor/task_images.json": 0, "gateway/data/": 65532, "gateway/config/clients/": 65532}
 DIRECTORY = "/opt/trigger"
 SECRETS_FILE = f"{DIRECTORY}/secrets.json"
 AUTHORITY_FILE = f"{DIRECTORY}/ca.pem"
