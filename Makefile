@@ -46,13 +46,13 @@ test: $(READY) ## Everything that is tested, JOBS=2 parts at a time, with the ti
 	@rm -rf $(TIMES) && mkdir -p $(TIMES)
 	@$(MAKE) --jobs=$(JOBS) $(PARTS:%=part-%); code=$$?; \
 	times=$$(for part in $(PARTS); do if [ -f $(TIMES)/$$part ]; then echo -n "; $$part $$(< $(TIMES)/$$part)"; fi; done); \
-	[ $$code = 0 ] || { echo "make test: failed$$times" >&2; exit 1; }; \
+	[ $$code = 0 ] || { grep -hE "\] (E  |FAILED|ERROR) |fatal: " $(TIMES)/*.failed | tail -n 60; echo "make test: failed$$times" >&2; exit 1; }; \
 	echo "make test: all green$$times"
 
 # Each line carries the name of its part. When one fails, those that run beside it go on to their end, and no other begins.
 $(PARTS:%=part-%): part-%: $(READY)
-	@$(MAKE) $* 2>&1 | sed --unbuffered 's/^/[$*] /'; code=$$?; \
-	[ $$code = 0 ] || failed="failed after "; \
+	@$(MAKE) $* 2>&1 | sed --unbuffered 's/^/[$*] /' | tee $(TIMES)/$*.log; code=$$?; \
+	[ $$code = 0 ] || { failed="failed after "; mv $(TIMES)/$*.log $(TIMES)/$*.failed; }; \
 	echo "$$failed$$SECONDS s" > $(TIMES)/$*; exit $$code
 
 # One command builds what all of them need.

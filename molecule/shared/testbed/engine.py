@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from .common import LAB, TestbedError, docker, install, replace_file, run, say, 
 STATE = LAB / "engine.json"
 LOG = LAB / "dockerd.log"
 _START_SECONDS = 60
+# Where the nodes' own engines keep their data, among others.
+VOLUMES = Path("/var/lib/docker/volumes")
+_MEMORY_BYTES = 16 * 1000**3
 
 
 def answers() -> bool:
@@ -69,6 +73,7 @@ def _start() -> None:
             replace_file(STATE, json.dumps({"systemd": True}))
             _wait(None)
         return
+    _keep_volumes_in_memory()
     with step(f"Starting the Docker Engine without a service manager (log: {LOG})"):
         with LOG.open("ab") as log:
             daemon = subprocess.Popen(
@@ -76,6 +81,20 @@ def _start() -> None:
             )
         replace_file(STATE, json.dumps({"pid": daemon.pid, "began": _began(daemon.pid)}))
         _wait(daemon)
+
+
+def _keep_volumes_in_memory() -> None:
+    """Spare the nodes a disk that all of them share: whatever one of them writes durably makes the others wait.
+
+    With four programs beside it that write, a supervisor is away for 17 to 21 s instead of one (measured), and runners
+    wait for seven. A node needs 0.3 GB, and a control host 1.1 GB.
+    """
+    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < _MEMORY_BYTES or VOLUMES.is_mount():
+        return
+    VOLUMES.mkdir(parents=True, exist_ok=True)
+    # Volumes without a name belong to containers that are gone; those that somebody has named stay in sight.
+    if all(re.fullmatch("[0-9a-f]{64}", path.name) for path in VOLUMES.iterdir() if path.is_dir()):
+        run("mount", "-t", "tmpfs", "-o", "mode=0701,size=75%", "trigger-testbed", str(VOLUMES))
 
 
 def _wait(daemon: subprocess.Popen[bytes] | None) -> None:
@@ -125,6 +144,8 @@ def stop() -> None:
             if time.monotonic() > deadline:
                 raise TestbedError(f"dockerd (pid {state['pid']}) did not end within {_START_SECONDS} s")
             time.sleep(0.2)
+        if VOLUMES.is_mount():
+            run("umount", str(VOLUMES))
 
 
 def _zombie(pid: int) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 from hello import hello
 
 
@@ -18,3 +19,21 @@ def test_span_is_one_span_in_otlp_json() -> None:
     found = hello.span("run_x", 1)["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert [entry["name"] for entry in found] == ["run_x"]
     assert len(found[0]["traceId"]) == 32
+
+
+@pytest.mark.parametrize("answers", [[500, 502, 200], [None, 503, 200], [409], [500] * 5])
+def test_a_server_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch, answers: list[int | None]) -> None:
+    """As the genuine runner does; what is refused is refused."""
+    left = list(answers)
+    pauses: list[float] = []
+
+    def answer(*_: object) -> tuple[int, bytes]:
+        if (status := left.pop(0)) is None:
+            raise hello.Unreachable
+        return status, b""
+
+    monkeypatch.setattr(hello, "request", answer)
+    monkeypatch.setattr("time.sleep", pauses.append)
+    assert hello.post("http://supervisor", {}, {}) == (answers[-1], b"")
+    assert left == []
+    assert pauses == list(hello.RETRIES)[: len(answers) - 1]
