@@ -61,6 +61,10 @@ class Story:
         """Tell which supervisor container runs on a host, and since when."""
         return self.node(name).output("docker inspect --format '{{.Id}} {{.State.StartedAt}}' %s", SUPERVISOR)
 
+    def healthy(self, name: str, container: str) -> bool:
+        """Tell whether a container on a host is healthy now."""
+        return self.node(name).output("docker inspect --format '{{.State.Health.Status}}' %s", container) == "healthy"
+
     def ages(self) -> dict[str, float]:
         """Give the age of each worker's heartbeat."""
         rows = self.deployment.sql(

@@ -10,7 +10,7 @@ import json
 import time
 
 from story import CONTROL, FIRST, FOURTH, SECOND, THIRD, Story, inventory
-from testbed.cluster import http
+from testbed.cluster import WEBAPP, http
 from testbed.common import docker
 from traffic import Entry, Traffic, ended, ledger
 from verification import expected
@@ -18,7 +18,6 @@ from verification.deployment import State, differences
 from verification.nodes import eventually
 from verification.secrets import leaks
 
-WEBAPP = "trigger-webapp-webapp-1"
 RUNNERS = "docker ps --quiet --filter name=^runner-"
 # What a run may take in all: its sleep, a place in the queue, one attempt in vain.
 PATIENCE_SECONDS = 240
@@ -163,22 +162,18 @@ def test_a_host_that_falls_over_comes_back_by_itself(story: Story, traffic: Traf
     assert {name for name, count in broken.failed.items() if count} == {THIRD}, "one host out of reach stopped others"
     docker("start", THIRD)
     assert THIRD in broken.output.partition("NOT DONE")[2], broken.ending()
-    eventually(lambda: story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS, seconds=120)
-    assert story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS
+    assert eventually(lambda: story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS, seconds=120), story.ages()
     play = story.play(playbook="workers")
     assert play.code == 0, play.ending()
     assert play.changes == []
 
 
 def test_the_webapp_may_be_away_for_a_moment(story: Story, traffic: Traffic) -> None:
-    control = story.node(CONTROL)
     # Runs that go on, or end meanwhile, are what has to be unaffected; none begins in that moment.
     with traffic.held():
-        control.output("docker stop %s && sleep 5 && docker start %s", WEBAPP, WEBAPP)
-        health = "docker inspect -f '{{.State.Health.Status}}' %s"
-        assert eventually(lambda: control.output(health, WEBAPP) == "healthy")
-    eventually(lambda: max(story.ages().values()) <= expected.HEARTBEAT_SECONDS)
-    assert max(story.ages().values()) <= expected.HEARTBEAT_SECONDS
+        story.node(CONTROL).output("docker stop %s && sleep 5 && docker start %s", WEBAPP, WEBAPP)
+        assert eventually(lambda: story.healthy(CONTROL, WEBAPP))
+    assert eventually(lambda: max(story.ages().values()) <= expected.HEARTBEAT_SECONDS), story.ages()
 
 
 def test_every_run_was_executed_exactly_once(story: Story, traffic: Traffic) -> None:

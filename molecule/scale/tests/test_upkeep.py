@@ -46,8 +46,7 @@ def test_what_does_not_work_is_named_and_hides_nothing_else(story: Story) -> Non
     assert f"{SECOND}: path of a run" in wrong, play.ending()
     assert FIRST not in wrong
     assert "a container was pulled and run" in play.text
-    health = "docker inspect -f '{{.State.Health.Status}}' %s"
-    assert eventually(lambda: story.node(SECOND).output(health, PROXY) == "healthy")
+    assert eventually(lambda: story.healthy(SECOND, PROXY))
 
 
 def test_task_images_that_nobody_uses_go_and_others_stay(story: Story, hello: Hello) -> None:

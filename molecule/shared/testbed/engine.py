@@ -19,6 +19,7 @@ LOG = LAB / "dockerd.log"
 _START_SECONDS = 60
 # Where the nodes' own engines keep their data, among others.
 VOLUMES = Path("/var/lib/docker/volumes")
+_MOUNT = "trigger-testbed"
 _MEMORY_BYTES = 16 * 1000**3
 
 
@@ -94,7 +95,7 @@ def _keep_volumes_in_memory() -> None:
     VOLUMES.mkdir(parents=True, exist_ok=True)
     # Volumes without a name belong to containers that are gone; those that somebody has named stay in sight.
     if all(re.fullmatch("[0-9a-f]{64}", path.name) for path in VOLUMES.iterdir() if path.is_dir()):
-        run("mount", "-t", "tmpfs", "-o", "mode=0701,size=75%", "trigger-testbed", str(VOLUMES))
+        run("mount", "-t", "tmpfs", "-o", "mode=0701,size=75%", _MOUNT, VOLUMES)
 
 
 def _wait(daemon: subprocess.Popen[bytes] | None) -> None:
@@ -144,8 +145,9 @@ def stop() -> None:
             if time.monotonic() > deadline:
                 raise TestbedError(f"dockerd (pid {state['pid']}) did not end within {_START_SECONDS} s")
             time.sleep(0.2)
-        if VOLUMES.is_mount():
-            run("umount", str(VOLUMES))
+        # Not what somebody else has mounted there.
+        if f"{_MOUNT} {VOLUMES} " in Path("/proc/mounts").read_text():
+            run("umount", VOLUMES)
 
 
 def _zombie(pid: int) -> bool:
