@@ -20,6 +20,9 @@ from . import images
 from .common import CACHE, LABEL, ROOT, TestbedError, docker, replace_file, run, say, step
 
 NAME = "benchmark"
+# Each host's systemd and engine hold seven of them (measured), and beyond the limit neither starts as a whole.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_EACH = 8
 CONTROL = f"control.{NAME}"
 FOLDER = CACHE / NAME
 
@@ -91,6 +94,11 @@ def measure() -> None:
     count = int(os.environ.get("WORKERS", "20"))
     if count < 4:
         raise TestbedError("WORKERS must be 4 or more")
+    if int(INOTIFY.read_text()) < (needed := INOTIFY_EACH * (count + 1)):
+        raise TestbedError(
+            f"{count + 1} hosts need more inotify instances than {INOTIFY.read_text().strip()}."
+            f" Run: sudo sysctl -w fs.inotify.max_user_instances={needed}"
+        )
     images.ensure()
     remove()
     try:
