@@ -230,7 +230,8 @@ def reason(wanted: Parameters, error: OSError, seconds: float) -> str:
         said = (code or str(error)).lower().replace("_", " ")
         if "ALERT_INTERNAL_ERROR" in code or "UNRECOGNIZED_NAME" in code:
             return f"the server has no certificate for {wanted.endpoint.host}, or not yet (it says: {said})"
-        if isinstance(error, ssl.SSLEOFError):
+        # Which of the two it is depends on what comes first.
+        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return "it closes the connection in the handshake; does it speak TLS on this port?"
         return f"TLS failed ({said})"
     if isinstance(error, socket.gaierror):

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import Endpoint
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import tls_endpoint_info
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.tls_endpoint_info import Parameters, reason
 
 from tests.unit.plugins.certificates import Issued, issue
 from tests.unit.plugins.modules.servers import Certificate, nobody, serving, ssh
@@ -128,6 +130,15 @@ def mute(stream: socket.socket) -> None:
 def test_something_else_listens(invoke: Invoke, talk: Callable[[socket.socket], None], text: str) -> None:
     with serving(talk) as port:
         assert text in asked(invoke, port)["msg"]
+
+
+@pytest.mark.parametrize("kind", [ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError])
+def test_a_connection_that_is_closed_is_told_whichever_way_it_shows(kind: type[OSError]) -> None:
+    error = kind(8, "TLS/SSL connection has been closed (EOF)")
+    if isinstance(error, ssl.SSLError):
+        error.reason = ""  # as the library leaves it here
+    wanted = Parameters(Endpoint("trigger.example.com", 443), "192.0.2.1", 5, "")
+    assert "closes the connection in the handshake" in reason(wanted, error, 1)
 
 
 def test_a_server_that_has_no_certificate_for_the_name(invoke: Invoke) -> None:
