@@ -124,6 +124,8 @@ NOT_TLS = (
     "RECORD_LAYER_FAILURE",
     "UNEXPECTED_MESSAGE",
 )
+# How a connection shows that was closed in the handshake; which of them it is depends on what comes first.
+CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,10 @@ def reason(wanted: Parameters, error: OSError, seconds: float) -> str:
     """Say in the operator's words why there is no trusted connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return refusal(wanted, error, seconds)
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection is refused (nothing listens there)"
+    if isinstance(error, CLOSED):
+        return "it closes the connection in the handshake; does it speak TLS on this port?"
     if isinstance(error, ssl.SSLError):
         code = error.reason or ""
         if code in NOT_TLS:
@@ -230,18 +236,11 @@ def reason(wanted: Parameters, error: OSError, seconds: float) -> str:
         said = (code or str(error)).lower().replace("_", " ")
         if "ALERT_INTERNAL_ERROR" in code or "UNRECOGNIZED_NAME" in code:
             return f"the server has no certificate for {wanted.endpoint.host}, or not yet (it says: {said})"
-        # Which of the two it is depends on what comes first.
-        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return "it closes the connection in the handshake; does it speak TLS on this port?"
         return f"TLS failed ({said})"
     if isinstance(error, socket.gaierror):
         return f"{wanted.target} has no address here ({error.strerror})"
     if isinstance(error, socket.timeout):
         return f"no answer within {seconds:.0f} s (a firewall?)"
-    if isinstance(error, ConnectionRefusedError):
-        return "the connection is refused (nothing listens there)"
-    if isinstance(error, ConnectionError):
-        return "it closes the connection in the handshake; does it speak TLS on this port?"
     return error.strerror or str(error)
 
 
