@@ -94,9 +94,9 @@ def measure() -> None:
     count = int(os.environ.get("WORKERS", "20"))
     if count < 4:
         raise TestbedError("WORKERS must be 4 or more")
-    if int(INOTIFY.read_text()) < (needed := INOTIFY_EACH * (count + 1)):
+    if (limit := int(INOTIFY.read_text())) < (needed := INOTIFY_EACH * (count + 1)):
         raise TestbedError(
-            f"{count + 1} hosts need more inotify instances than {INOTIFY.read_text().strip()}."
+            f"{count + 1} hosts need more inotify instances than {limit}."
             f" Run: sudo sysctl -w fs.inotify.max_user_instances={needed}"
         )
     images.ensure()
