@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.yaml import yaml_load
 
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?([0-9]+([.][0-9]*)?|[.][0-9]+)")
@@ -186,7 +186,7 @@ def sources(definitions: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     """Tell for each service and name which variables its value is made of, from the texts of the roles' variables."""
     loaded: dict[str, Any] = {}
     for text in definitions:
-        loaded |= yaml.safe_load(text) or {}
+        loaded |= yaml_load(text) or {}
     result: dict[str, dict[str, list[str]]] = {}
     for rows in loaded.values():
         if isinstance(rows, Mapping):
