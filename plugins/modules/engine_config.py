@@ -386,8 +386,7 @@ def refuse_restart(names: Sequence[str]) -> None:
     if names:
         raise ConfigError(
             f"The engine would have to be restarted, but runner containers live ({', '.join(sorted(names))}) and would "
-            "be lost with their runs. Nothing was changed. Drain the worker first (in its supervisor.env set "
-            "TRIGGER_DEQUEUE_ENABLED to false, `docker compose up -d`, wait until these containers have ended), "
+            "be lost with their runs. Nothing was changed. Drain the worker first (playbook drain_worker), "
             "then run the playbook again."
         )
 

@@ -75,6 +75,22 @@ def test_logs_of_task_containers_are_rotated(worker: Node) -> None:
     assert settings == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 
 
+def test_no_process_of_a_container_gets_new_rights(node: Node) -> None:
+    """A task container asks for no option of security, so what counts is what the kernel says of such a container."""
+    image = node.container(sorted(node.expected)[0])["Config"]["Image"]
+    status = node.output("docker run --rm --network none --entrypoint cat %s /proc/self/status", image)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE), status
+
+
+def test_the_engine_is_roots_alone(node: Node) -> None:
+    """Whoever may talk to it reads every secret that a container has in its environment, and is root on the host."""
+    # The group is the package's; the proxy is in it by number, and nobody else.
+    assert node.output("stat --dereference --format '%U %G %a' /var/run/docker.sock") == "root docker 660"
+    _, _, group, members = node.output("getent group docker").split(":")
+    assert members == ""
+    assert [line for line in node.output("getent passwd").splitlines() if line.split(":")[3] == group] == []
+
+
 def test_the_engine_accepts_the_registry(node: Node, deployment: Deployment) -> None:
     indexes = node.seen["info"]["RegistryConfig"]["IndexConfigs"]
     # One that speaks https is not listed at all.
@@ -85,6 +101,7 @@ def test_the_engine_accepts_the_registry(node: Node, deployment: Deployment) -> 
 def test_the_configuration_in_effect_is_the_one_in_the_file(node: Node, deployment: Deployment) -> None:
     settings = json.loads(node.read("/etc/docker/daemon.json"))
     assert settings["live-restore"] is True
+    assert settings["no-new-privileges"] is True
     insecure = settings.get("insecure-registries", [])
     assert (deployment.registry in insecure) is not deployment.gateway
     assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}

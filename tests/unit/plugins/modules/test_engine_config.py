@@ -127,6 +127,7 @@ def run(host: Host, settings: dict[str, Any]) -> tuple[str, list[str]]:
         ({"labels": ["a=b"], "live-restore": True}, {}, RELOAD),
         ({}, {"log-opts": {"max-size": "1m"}}, RESTART),
         ({"log-driver": "local"}, {"debug": True}, RESTART),
+        ({"live-restore": True}, {"live-restore": True, "no-new-privileges": True}, RESTART),
         ({"debug": True}, {"debug": 1}, RELOAD),
     ],
 )
@@ -148,6 +149,27 @@ def test_options_of_another_log_driver_are_left_out() -> None:
     decided = plan({"log-driver": "journald"}, CLEAN, LOGS, True)
     assert decided.settings == {"log-driver": "journald", "live-restore": True}
     assert decided.kept == ["log-driver", "log-opts"]
+
+
+@pytest.mark.parametrize("operators", [True, False])
+def test_a_flag_of_the_operators_stays_and_is_nothing_to_restart_for(path: Path, operators: bool) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps({"no-new-privileges": operators}))
+    host = Host(path)
+    decided = plan(host.file(), CLEAN, {"no-new-privileges": True}, True)
+    assert (decided.action, decided.write, decided.kept) == (NONE, False, [] if operators else ["no-new-privileges"])
+    run(host, {"no-new-privileges": True})
+    run(host, {})
+    assert json.loads(path.read_text()) == {"no-new-privileges": operators}
+
+
+def test_a_flag_that_an_older_deployment_did_not_have_comes_and_goes(path: Path) -> None:
+    host = Host(path)
+    run(host, LOGS)
+    assert run(host, {**LOGS, "no-new-privileges": True}) == (RESTART, ["reload", "restart"])
+    assert host.loaded == {**LOGS, "no-new-privileges": True}
+    assert run(host, LOGS) == (RESTART, ["reload", "restart"])
+    assert host.loaded == LOGS
 
 
 @pytest.mark.parametrize(
