@@ -57,6 +57,18 @@ def test_what_is_somebody_elses_is_not_deployed(control: Node) -> None:
     assert not [path for path in files if path.endswith(unused)]
 
 
+def test_only_the_webapp_reaches_electric(control: Node) -> None:
+    """It has a network of its own to the database, and is on none with anybody but the webapp."""
+    networks = control.container("trigger-webapp-electric-1")["NetworkSettings"]["Networks"]
+    assert set(networks) == {"trigger-electric", "trigger-realtime"}
+    places = {name: f"{row['IPAddress']}:3000" for name, row in networks.items()}
+    reach = {
+        name: {network for network, place in places.items() if control.connects([place], inside=name)[place]}
+        for name in CONTROL - {"trigger-webapp-electric-1"}
+    }
+    assert {name: found for name, found in reach.items() if found} == {WEBAPP: {"trigger-realtime"}}
+
+
 def test_a_run_goes_through(hello: Hello) -> None:
     assert hello.run().status == "COMPLETED"
 
