@@ -13,6 +13,7 @@ description:
     with their owners and modes.
   - One task for all of them, because each task on each host costs about a second. Other files in the folder stay.
   - Each file is replaced as a whole, and only if its content differs.
+  - A folder of somebody else's gets files, too, see O(manage_folder).
   - A program can look at the new files before they replace the old ones, see O(validate).
 attributes:
   check_mode:
@@ -32,6 +33,10 @@ options:
     description: The folder.
     type: path
     required: true
+  manage_folder:
+    description: Bring about O(path) with its owner and mode. When false it must be there, and stays as it is.
+    type: bool
+    default: true
   folders:
     description: Folders in it.
     type: list
@@ -101,6 +106,15 @@ EXAMPLES = r"""
       - path: example.conf
         content: "{{ example_conf }}"
         mode: "0444"
+
+- name: Unit in the folder of systemd
+  selfhosted.trigger_dev.file_set:
+    path: /etc/systemd/system
+    manage_folder: false
+    files:
+      - path: example.service
+        content: "{{ example_service }}"
+        mode: "0644"
 
 - name: Configuration that its program has looked at
   selfhosted.trigger_dev.file_set:
@@ -270,6 +284,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "manage_folder": {"type": "bool", "default": True},
             "folders": {
                 "type": "list",
                 "elements": "dict",
@@ -300,11 +315,15 @@ def main() -> None:
     fresh = not os.path.isdir(base)
     folder = Entry(".", os.geteuid(), os.getegid(), FOLDER_MODE, None)
     try:
-        wanted = [folder, *map(entry, module.params["folders"]), *map(entry, module.params["files"])]
+        wanted = [*map(entry, module.params["folders"]), *map(entry, module.params["files"])]
+        if module.params["manage_folder"]:
+            wanted.insert(0, folder)
+        elif fresh:
+            raise FileSetError(f"{base} must be there; it is no folder of ours")
         present = {one.path: found(base, one) for one in wanted}
         differing = [one for one in wanted if present[one.path] != one]
         if command and any(one.content is not None for one in differing):
-            validate(run, command, base, wanted[1:])
+            validate(run, command, base, [one for one in wanted if one is not folder])
         if not module.check_mode:
             for one in differing:
                 bring_about(base, one, present[one.path])

@@ -59,6 +59,19 @@ def test_a_second_run_changes_nothing(invoke: Invoke, base: Path) -> None:
     assert (base / "example.env").stat().st_ino == inode
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_a_folder_of_somebody_elses_stays_as_it_is(invoke: Invoke, base: Path, *, check: bool) -> None:
+    wanted = arguments(base) | {"manage_folder": False}
+    refused = invoke(file_set.main, check=check, **wanted)
+    assert (refused["failed"], "must be there" in refused["msg"], base.exists()) == (True, True, False)
+    base.mkdir(parents=True, mode=0o755)
+    base.chmod(0o2755)
+    result = invoke(file_set.main, check=check, **wanted)
+    assert result["written"] == ["shared", "example.env", "shared/example.conf"]
+    assert mode(base) == 0o2755
+    assert (base / "example.env").exists() is not check
+
+
 def test_check_mode_tells_the_same_and_writes_nothing(invoke: Invoke, base: Path) -> None:
     told = invoke(file_set.main, check=True, **arguments(base))
     assert not base.exists()
