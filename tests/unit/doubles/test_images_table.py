@@ -19,7 +19,7 @@ ARCHIVES = {
     "registry.tar": {"registry"},
     "gateway.tar": {"caddy"},
     "pebble.tar": {"pebble"},
-    "supervisor.tar": {"supervisor", "haproxy"},
+    "supervisor.tar": {"supervisor", "haproxy", "docker-socket-proxy"},
     "supervisor-4.5.tar": {"supervisor"},
 }
 

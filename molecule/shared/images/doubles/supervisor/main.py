@@ -119,8 +119,12 @@ class Docker:
 
     async def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:
         url = URL(self.base + path, encoded=True)
+        # The client library names no type where it sends no body; ours would.
+        unasked = ["Content-Type"] if body is None else []
         try:
-            async with self.session.request(method, url, json=body, headers=headers) as answer:
+            async with self.session.request(
+                method, url, json=body, headers=headers, skip_auto_headers=unasked
+            ) as answer:
                 content = await answer.read()
                 if answer.status >= 400:
                     raise DockerError(answer.status, content.decode(errors="replace")[:500])
@@ -162,7 +166,8 @@ class Docker:
         """An error that Docker reports inside the stream is not noticed; it shows when the container is created."""
         headers = {"X-Registry-Auth": self.config.registry_auth} if self.config.registry_auth else None
         parameters = {"fromImage": image, **({"platform": self.config.platform} if self.config.platform else {})}
-        await self.call("POST", f"/images/create?{query_string(parameters)}", headers=headers)
+        # The client library repeats the query in the body, which the engine does not read.
+        await self.call("POST", f"/images/create?{query_string(parameters)}", parameters, headers)
 
     async def _attach(self, container: str) -> None:
         wanted = list(self.config.networks[1:])
