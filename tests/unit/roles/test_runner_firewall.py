@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""The firewall of the runner networks: what its rules say, and what the kernel does with them."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import common
+
+from tests.unit.roles.hosts import BRIDGE, CONTROL, HOST, INTERNET, METADATA, SUPERVISOR, TELEMETRY, UPLINK
+
+PROGRAM = Path(__file__).parents[3] / "roles/supervisor/files/runner_firewall.py"
+HOSTS = Path(__file__).with_name("hosts.py")
+
+SETTINGS: dict[str, Any] = {
+    "bridges": {BRIDGE: 8020},
+    "origins": [f"{CONTROL}:8030"],
+    "registry": [f"{CONTROL}:5000"],
+    "allow": [],
+    "deny": [],
+    "internet": True,
+}
+# What is open under these settings.
+OPEN = {f"{SUPERVISOR}:8020", f"{CONTROL}:8030", f"{INTERNET}:80", f"{INTERNET}:443", f"{TELEMETRY}:443"}
+EVERYTHING = OPEN | {
+    *(f"{address}:{port}" for address in (HOST, UPLINK) for port in (22, 8030)),
+    f"{SUPERVISOR}:9090",
+    *(f"{CONTROL}:{port}" for port in (22, 5000)),
+    f"{METADATA}:80",
+}
+
+
+@cache
+def program() -> Any:
+    spec = importlib.util.spec_from_file_location("runner_firewall", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Host:
+    """A worker host in network namespaces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            ["unshare", "--net", sys.executable, str(HOSTS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def step(self, **what: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, *command: str) -> str:
+        code, out, error = self.step(run=command)
+        assert code == 0, error
+        return str(out)
+
+    def command(self, *words: str, settings: dict[str, Any] | None = None) -> list[str]:
+        """Give the command that runs the program."""
+        file = self.folder / "settings.json"
+        file.write_text(json.dumps(SETTINGS | (settings or {})))
+        paths = ["--settings", str(file), "--rules", str(self.folder / "rules.json")]
+        return [sys.executable, str(PROGRAM), *words, *paths]
+
+    def firewall(self, *words: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the program on the host, where it has to succeed."""
+        said: dict[str, Any] = json.loads(self.run(*self.command(*words, settings=settings)))
+        return said
+
+    def open(self) -> set[str]:
+        """Give the doors that a runner finds open."""
+        return set(self.step(probe=True))
+
+    def rules(self, tool: str = "iptables") -> list[str]:
+        return self.run(tool, "--list-rules").splitlines()
+
+
+@pytest.fixture(scope="module")
+def filters() -> None:
+    """Have what a machine with an engine has: the tool, and bridges whose packets go through the filter."""
+    common.require({"iptables": "iptables", "ip": "iproute2", "modprobe": "kmod"})
+    if not Path("/proc/sys/net/bridge").exists():
+        common.run("modprobe", "br_netfilter")
+
+
+@pytest.fixture
+def host(tmp_path: Path, filters: None) -> Iterator[Host]:
+    found = Host(tmp_path)
+    with found.process:
+        yield found
+
+
+def test_only_what_a_run_needs_is_open(host: Host) -> None:
+    assert host.open() == EVERYTHING, "something does not listen, so its being closed proves nothing"
+    assert host.firewall("apply")["changed"]
+    assert host.open() == OPEN
+
+
+def test_a_second_run_finds_nothing_to_do(host: Host) -> None:
+    host.firewall("apply")
+    before = host.rules(), host.rules("ip6tables")
+    for words in (["apply"], ["apply", "--dry-run"], ["load"]):
+        said = host.firewall(*words)
+        assert (said["changed"], said["done"]) == (False, [])
+    assert (host.rules(), host.rules("ip6tables")) == before
+
+
+def test_a_dry_run_tells_and_changes_nothing(host: Host) -> None:
+    before = host.rules()
+    assert host.firewall("apply", "--dry-run")["changed"]
+    assert host.rules() == before
+    assert not (host.folder / "rules.json").exists()
+
+
+def test_the_operator_may_open_and_close_more(host: Host) -> None:
+    host.firewall("apply", settings={"allow": ["10.9.0.0/24"], "deny": [f"{INTERNET}:80", TELEMETRY]})
+    changed = {f"{INTERNET}:80", f"{TELEMETRY}:443"}
+    # The registry is what it is also among hosts that are allowed: what is allowed comes first.
+    assert host.open() == OPEN - changed | {f"{CONTROL}:22", f"{CONTROL}:5000", f"{UPLINK}:22", f"{UPLINK}:8030"}
+
+
+def test_without_the_internet_what_a_run_needs_is_open(host: Host) -> None:
+    host.firewall("apply", settings={"internet": False, "allow": [f"{INTERNET}:443"]})
+    assert host.open() == OPEN - {f"{INTERNET}:80", f"{TELEMETRY}:443"}
+
+
+def test_what_is_refused_is_refused_although_it_is_allowed(host: Host) -> None:
+    host.firewall("apply", settings={"allow": ["10.9.0.0/24"], "deny": [f"{CONTROL}:22"]})
+    assert f"{CONTROL}:22" not in host.open()
+
+
+def test_a_registry_on_the_internet_is_closed(host: Host) -> None:
+    host.firewall("apply", settings={"registry": [f"{INTERNET}:443"]})
+    assert host.open() == OPEN - {f"{INTERNET}:443"}
+
+
+def test_a_registry_that_must_be_found_closed_is_named(host: Host) -> None:
+    assert host.firewall("apply")["closed"] == [f"{CONTROL}:5000"]
+    for opened in ({"origins": [f"{CONTROL}:5000"]}, {"allow": ["10.9.0.0/16"]}, {"allow": [f"{CONTROL}:5000"]}):
+        assert host.firewall("apply", "--dry-run", settings=opened)["closed"] == []
+
+
+def test_a_webapp_on_the_same_host_is_reached(host: Host) -> None:
+    host.firewall("apply", settings={"origins": [f"{UPLINK}:8030"]})
+    assert host.open() == OPEN - {f"{CONTROL}:8030"} | {f"{UPLINK}:8030"}
+
+
+@pytest.mark.parametrize("tool", ["iptables", "ip6tables"])
+def test_the_operators_rules_stay(host: Host, tool: str) -> None:
+    for rule in ("INPUT -p tcp --dport 9100 -j DROP", "FORWARD -i eth7 -j ACCEPT"):
+        host.run(tool, "-A", *rule.split())
+    host.run(tool, "-N", "DOCKER-USER")
+    host.run(tool, "-A", "DOCKER-USER", "-i", "eth8", "-j", "DROP")
+    before = host.rules(tool)
+    host.firewall("apply")
+    assert [line for line in host.rules(tool) if "TRIGGER-RUNNER" not in line] == before
+    host.firewall("apply", settings={"bridges": {"trigger-r-other": 8020}})
+    host.firewall("remove")
+    assert host.rules(tool) == before
+
+
+def test_rules_that_others_threw_away_come_back(host: Host) -> None:
+    host.firewall("apply")
+    wanted = host.rules()
+    host.run("iptables", "-F")
+    assert host.open() == EVERYTHING
+    assert host.firewall("load", "--dry-run")["changed"]
+    assert host.firewall("load")["changed"]
+    assert sorted(host.rules()) == sorted(wanted)
+    assert host.open() == OPEN
+
+
+@pytest.mark.parametrize("hook", ["INPUT", "DOCKER-USER", "FORWARD"])
+def test_rules_that_somebody_puts_in_front_let_nothing_pass(host: Host, hook: str) -> None:
+    host.firewall("apply")
+    host.run("iptables", "-I", hook, "-j", "ACCEPT")
+    assert host.firewall("load", "--dry-run")["changed"]
+    assert host.firewall("load")["changed"]
+    assert host.open() == OPEN
+    assert not host.firewall("load")["changed"]
+    assert host.rules().count(f"-A {hook} -j ACCEPT") == 1
+    assert sum("-j TRIGGER-RUNNER" in line for line in host.rules()) == 3
+
+
+def test_the_engines_own_rules_may_be_in_front(host: Host) -> None:
+    """It puts them there when it starts and for each network that it makes; ours is called from the first of them."""
+    host.firewall("apply")
+    host.run("iptables", "-I", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "ACCEPT")
+    host.run("iptables", "-I", "FORWARD", "-j", "DOCKER-USER")
+    assert not host.firewall("load")["changed"]
+    assert host.open() == OPEN
+    host.run("iptables", "-D", "FORWARD", "-i", BRIDGE, "-j", "TRIGGER-RUNNER")
+    assert host.firewall("load")["changed"], "an engine that goes over to nftables takes DOCKER-USER away"
+
+
+def test_packets_within_the_bridge_are_looked_at(host: Host) -> None:
+    """Newer engines leave that switched off, and then other task containers would be reached."""
+    host.run("sh", "-c", "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables")
+    host.firewall("apply")
+    assert host.open() == OPEN
+    assert not host.firewall("load")["changed"]
+    host.run("ip", "link", "set", BRIDGE, "type", "bridge", "nf_call_iptables", "0")
+    assert host.open() == OPEN | {f"{SUPERVISOR}:9090"}, "nothing was switched off, so the test above proves nothing"
+    assert host.firewall("load", "--dry-run")["done"] == [f"packets within {BRIDGE} do not go through the rules"]
+
+
+def test_a_network_that_nobody_names_any_more_stays_closed(host: Host) -> None:
+    host.firewall("apply")
+    host.firewall("apply", settings={"bridges": {"trigger-r-other": 8020}})
+    assert host.open() == OPEN
+
+
+def test_rules_for_a_bridge_that_is_not_there_are_told(host: Host) -> None:
+    settings = {"bridges": {BRIDGE: 8020, "trigger-r-other": 8020}}
+    host.firewall("apply", settings=settings)
+    code, _, error = host.step(run=host.command("check", settings=settings))
+    assert (code, "there is no bridge trigger-r-other" in error) == (1, True), error
+    host.firewall("apply")
+    assert host.firewall("check")["closed"] == [f"{CONTROL}:5000"]
+    host.run("iptables", "-F", "TRIGGER-RUNNER")
+    code, _, error = host.step(run=host.command("check"))
+    assert (code, "TRIGGER-RUNNER has 0 rules" in error) == (1, True), error
+
+
+def test_what_every_run_needs_cannot_be_refused(host: Host) -> None:
+    before = host.rules()
+    code, _, error = host.step(run=host.command("apply", settings={"deny": ["10.0.0.0/8"]}))
+    assert (code, "supervisor_runner_deny closes 10.9.0.2/32 (port 8030)" in error) == (1, True), error
+    assert host.rules() == before
+
+
+def test_a_network_that_goes_takes_its_rules_along(host: Host) -> None:
+    host.firewall("apply", settings={"bridges": {BRIDGE: 8020, "trigger-r-other": 8020}})
+    assert any("trigger-r-other" in line for line in host.rules())
+    host.firewall("apply")
+    assert not any("trigger-r-other" in line for line in host.rules())
+    assert host.open() == OPEN
+
+
+def test_removal_opens_everything_again(host: Host) -> None:
+    before = host.rules()
+    host.firewall("apply")
+    assert host.firewall("remove")["changed"]
+    assert [line for line in host.rules() if line != "-N DOCKER-USER"] == before
+    assert host.open() == EVERYTHING
+    assert host.firewall("remove") == {"changed": False, "done": []}
+
+
+def resolver(name: str) -> list[Any]:
+    return [
+        ipaddress.ip_address(text)
+        for text in {"both.example.com": ["192.0.2.1", "2001:db8::1"]}.get(name, ["127.0.1.1"])
+    ]
+
+
+def own() -> list[Any]:
+    return [ipaddress.ip_address("192.0.2.9")]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("192.0.2.7", ["192.0.2.7/32 None"]),
+        ("192.0.2.7:80", ["192.0.2.7/32 80"]),
+        ("192.0.2.7/24", ["192.0.2.0/24 None"]),
+        ("2001:db8::7", ["2001:db8::7/128 None"]),
+        ("[2001:db8::7]:80", ["2001:db8::7/128 80"]),
+        ("both.example.com:443", ["192.0.2.1/32 443", "2001:db8::1/128 443"]),
+        ("http://192.0.2.7/otel", ["192.0.2.7/32 80"]),
+        ("https://both.example.com", ["192.0.2.1/32 443", "2001:db8::1/128 443"]),
+        ("https://192.0.2.7:8443", ["192.0.2.7/32 8443"]),
+        # The host's own name.
+        ("worker.example.com:8030", ["192.0.2.9/32 8030"]),
+    ],
+)
+def test_entries_are_understood(text: str, places: list[str]) -> None:
+    assert [f"{place.network} {place.port}" for place in program().destinations([text], resolver, own)] == places
+
+
+def test_name_servers_that_containers_ask_themselves_are_found(tmp_path: Path) -> None:
+    settings, first, second = (tmp_path / name for name in ("daemon.json", "resolv.conf", "true.conf"))
+    first.write_text("# nameserver 192.0.2.9\nnameserver 127.0.0.53\noptions edns0\n")
+    second.write_text("nameserver 192.0.2.1\nnameserver 2001:db8::1\n")
+    found = program().name_servers(settings, (first, second, tmp_path / "none"))
+    assert list(map(str, found)) == ["192.0.2.1", "2001:db8::1"]
+    settings.write_text(json.dumps({"dns": ["192.0.2.3"]}))
+    assert list(map(str, program().name_servers(settings, (first, second)))) == ["192.0.2.3"]
+
+
+def test_name_servers_are_open_for_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program(), "name_servers", lambda: [ipaddress.ip_address("10.0.0.2")])
+    first, udp_or_tcp, other, last = program().with_name_servers(["first", "last"], 4)
+    assert (first, last) == ("first", "last")
+    for protocol, line in zip(("tcp", "udp"), (udp_or_tcp, other), strict=True):
+        assert line == f"-p {protocol} -m conntrack --ctorigdst 10.0.0.2/32 --ctorigdstport 53 -j RETURN"
+    assert program().with_name_servers(["first", "last"], 6) == ["first", "last"]
+
+
+@pytest.mark.parametrize("text", ["", ":80", "192.0.2.7:0", "192.0.2.7:65536", "a:b", "2001:db8::7:x", "a b:c"])
+def test_entries_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(program().FirewallError, match="is no address, network or name"):
+        program().Endpoint.parse(text)
+
+
+def test_a_name_that_nobody_knows_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(SETTINGS | {"allow": ["nobody.invalid:80"]}))
+    assert program().main(["apply", "--settings", str(file), "--rules", str(tmp_path / "rules.json")]) == 1
+    assert "nobody.invalid cannot be resolved" in capsys.readouterr().err
+    assert not (tmp_path / "rules.json").exists()
