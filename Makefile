@@ -17,13 +17,13 @@ export IMAGES ?= doubles
 TESTBED := python -m testbed
 SCENARIOS := scale default tls external_services cluster upgrade
 # Parts of `make test`, begun in this order: the longest scenarios first, so that none runs alone at the end.
-PARTS := images lint unit refusals $(SCENARIOS:%=molecule-%)
+PARTS := images lint unit refusals proxy $(SCENARIOS:%=molecule-%)
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
 JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals molecule $(SCENARIOS:%=molecule-%) benchmark build clean
+.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,7 +59,7 @@ $(PARTS:%=part-%): part-%: $(READY)
 	echo "$$failed$$SECONDS s" > $(TIMES)/$*; exit $$code
 
 # One command builds what all of them need.
-$(SCENARIOS:%=part-molecule-%): part-images
+$(SCENARIOS:%=part-molecule-%) part-proxy: part-images
 
 lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	ansible-lint --offline --strict
@@ -69,10 +69,13 @@ lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
 
 unit: $(READY) ## Unit and consistency tests
-	pytest --quiet tests --ignore tests/refusals
+	pytest --quiet tests --ignore tests/refusals --ignore tests/socket_proxy
 
 refusals: $(READY) ## Every bad input of the table, one run of the playbook each
 	pytest --quiet tests/refusals
+
+proxy: $(READY) ## What the socket proxy passes and refuses, with two versions of HAProxy; make images first
+	pytest --quiet tests/socket_proxy
 
 molecule: $(SCENARIOS:%=molecule-%) ## All scenarios
 

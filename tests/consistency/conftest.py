@@ -230,8 +230,9 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__supervisor_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
         "__supervisor_seen": {"stdout_lines": ["996", "", ""]},
-        # Inside the role the template is found by its name alone.
+        # Inside the role these are found by their names alone.
         "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
+        "__supervisor_proxy_program": (ROOT / "roles/supervisor/files/create_body.lua").read_text(),
     }
     (folder / "extra.json").write_text(json.dumps(extra | settings))
     done = run_plays(folder, _playbook(folder), "-i", "hosts.yml", "-e", "@extra.json")

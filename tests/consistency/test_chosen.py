@@ -23,6 +23,7 @@ def test_without_electric_nobody_waits_for_it(chosen: Projects) -> None:
     project = chosen["trigger-webapp"]["compose"]
     assert "electric" not in project["services"]
     assert "electric" not in project["services"]["webapp"]["depends_on"]
+    assert "trigger-realtime" not in project["networks"]
     assert not chosen["trigger-webapp"]["environments"]["webapp"]["ELECTRIC_ORIGIN"]
 
 

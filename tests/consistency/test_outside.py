@@ -34,8 +34,14 @@ def test_what_is_somebody_elses_is_not_deployed(webapp: dict[str, Any]) -> None:
 
 def test_electric_reaches_a_database_outside_and_nobody_new_reaches_electric(webapp: dict[str, Any]) -> None:
     members = {name: set(row["networks"]) for name, row in webapp["services"].items()}
-    assert members == {"webapp": {"trigger-data", "trigger-front"}, "electric": {"trigger-data", "trigger-electric"}}
-    assert {name for name, row in webapp["networks"].items() if row.get("internal")} == {"trigger-data"}
+    assert members == {
+        "webapp": {"trigger-data", "trigger-front", "trigger-realtime"},
+        "electric": {"trigger-realtime", "trigger-electric"},
+    }
+    assert {name for name, row in webapp["networks"].items() if row.get("internal")} == {
+        "trigger-data",
+        "trigger-realtime",
+    }
 
 
 @pytest.mark.parametrize(

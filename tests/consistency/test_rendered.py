@@ -21,15 +21,17 @@ Projects = dict[str, dict[str, Any]]
 Row = tuple[str, str, dict[str, Any]]
 
 HERE = Path(__file__).parent
-CONTROL_DATA = {"webapp", "trigger-postgres", "trigger-redis", "trigger-clickhouse", "electric"}
+CONTROL_DATA = {"webapp", "trigger-postgres", "trigger-redis", "trigger-clickhouse"}
 MEMBERS = {
     "trigger-data": CONTROL_DATA,
+    "trigger-realtime": {"webapp", "trigger-postgres", "electric"},
     "trigger-front": {"webapp", "trigger-minio"},
     "trigger-registry": {"trigger-registry"},
+    "trigger-egress": {"supervisor"},
     "trigger-proxy": {"supervisor", "docker-socket-proxy"},
     "trigger-runner": {"supervisor"},
 }
-INTERNAL = {"trigger-data", "trigger-proxy"}
+INTERNAL = {"trigger-data", "trigger-realtime", "trigger-proxy"}
 PUBLISHED = {"webapp": "3000", "trigger-minio": "9000", "trigger-registry": "5000"}
 # Everything else runs as a user of its own. MinIO's and the registry's volumes belong to root in their images.
 ROOT_USERS = {"trigger-minio", "trigger-registry"}
@@ -42,7 +44,7 @@ VOLUMES = {
     "trigger_registry_data",
 }
 # What the webapp waits for.
-DATA_SERVICES = (CONTROL_DATA | {"trigger-minio"}) - {"webapp"}
+DATA_SERVICES = (CONTROL_DATA | {"trigger-minio", "electric"}) - {"webapp"}
 # What the host of the fixture has.
 HOST_CPUS, HOST_MEMORY_MIB = 2, 4096
 

@@ -71,7 +71,23 @@ REFUSED = {
     "one-port": Refused({"supervisor_metrics_port": 8020}, ["supervisor_workload_api_port", "differ", "8020"]),
     "metrics-host": Refused({"supervisor_metrics_host": "all"}, ["supervisor_metrics_host", "all", "0.0.0.0"]),
     "platform": Refused({"supervisor_runner_platform": "arm64"}, ["supervisor_runner_platform", "linux/amd64"]),
+    "images": Refused(
+        {"supervisor_allowed_images": ["a b", "registry.example.com:5000/trigger/", 'x"', "#y", "z\n"]},
+        [
+            "supervisor_allowed_images",
+            '"a b", "x\\"", "#y", "z\\n" must be the beginning',
+            "registry.example.com:5000/",
+        ],
+    ),
+    "probe": Refused(
+        {"supervisor_allowed_images": ["ghcr.io/"]}, ["supervisor_allowed_images must let", "/probe:1 pass"]
+    ),
+    "mode": Refused({"supervisor_proxy_mode": "loose"}, ["supervisor_proxy_mode"], early=True),
     "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
+    "allow": Refused({"supervisor_runner_allow": ["db:port"]}, ["supervisor_runner_allow", "db:port", "192.0.2.0/24"]),
+    "deny": Refused(
+        {"supervisor_runner_deny": ["10.0.0.0/8", "a b"]}, ["supervisor_runner_deny:", "a b must be an address"]
+    ),
     "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint must be set"]),
     "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib must be from 256", "is 64"]),
     "comma": Refused({"supervisor_runner_extra_env": {"PARTS": "a,b"}}, ["supervisor_runner_extra_env", "PARTS"]),
@@ -93,9 +109,21 @@ REFUSED = {
         {"supervisor_extra_env": {"METRICS_PORT": "9091"}}, ["METRICS_PORT", "Set supervisor_metrics_port instead"]
     ),
     "shared": Refused({"supervisor_extra_env": {"DOCKER_REGISTRY_URL": "x"}}, ["Set trigger_registry_host instead"]),
-    "decided": Refused(
+    "autoremove": Refused(
         {"supervisor_extra_env": {"DOCKER_AUTOREMOVE_EXITED_CONTAINERS": "0"}},
-        ["DOCKER_AUTOREMOVE_EXITED_CONTAINERS", "block the next attempt"],
+        ["DOCKER_AUTOREMOVE_EXITED_CONTAINERS", "Set supervisor_runner_autoremove_enabled instead"],
+    ),
+    "kept-containers": Refused(
+        {"supervisor_runner_autoremove_enabled": False},
+        [
+            "supervisor_runner_autoremove_enabled",
+            "production key",
+            "blocks the next attempt",
+            "supervisor_runner_kept_logs_accepted",
+        ],
+    ),
+    "decided": Refused(
+        {"supervisor_extra_env": {"DOCKER_API_VERSION": "1.41"}}, ["DOCKER_API_VERSION", "without a version only"]
     ),
     "secret": Refused(
         {"supervisor_extra_env": {"DOCKER_REGISTRY_PASSWORD": "hidden-value"}},
@@ -115,6 +143,12 @@ TAKEN: dict[str, dict[str, Any]] = {
     "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
     "misspelt": {"supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
     "platform": {"supervisor_runner_platform": "linux/arm64/v8"},
+    "all-images": {"supervisor_allowed_images": []},
+    "classic": {"supervisor_proxy_mode": "classic", "supervisor_allowed_images": ["ghcr.io/"]},
+    "kept-containers": {
+        "supervisor_runner_autoremove_enabled": False,
+        "supervisor_runner_kept_logs_accepted": True,
+    },
 }
 
 

@@ -1,0 +1,199 @@
+-- SPDX-License-Identifier: MIT
+-- Reads the body of a create as the engine will, and lets pass what stands in the rules below and nothing else. Whoever
+-- asks for more than a task container is root on the host: so what is not known is refused, whatever it is.
+--
+-- A key is taken as it is written: neither escapes nor other cases, which the engine's reader would understand, are in
+-- the rules. Of two equal keys the engine takes the last or a mixture of both, so there must be one.
+--
+-- From the environment, because HAProxy 2.6 passes no arguments of lua-load on (tried): the runner network, and beginnings
+-- of references of images, parted by blanks; without any, every image passes.
+
+local network, images = os.getenv("RUNNER_NETWORK"), {}
+for beginning in os.getenv("ALLOWED_IMAGES"):gmatch("%S+") do
+  images[#images + 1] = beginning
+end
+
+local function is_network(text)
+  return text == network
+end
+
+local function is_image(text)
+  if not text:find("^[%w._:/@-]+$") or text:find("..", 1, true) then
+    return false
+  end
+  for _, beginning in ipairs(images) do
+    if text:sub(1, #beginning) == beginning then
+      return true
+    end
+  end
+  return #images == 0
+end
+
+-- Engines from version 25 on make the name of a host an address on its networks: it must not be another's.
+local function is_host(text)
+  return text:find("^runner%-[%w_.-]+$") ~= nil
+end
+
+-- Key -> form of its value. What the supervisor sends (dockerode's names and limits), and the command of a probe.
+local BODY = {
+  name = "string",
+  platform = "string",
+  Hostname = is_host,
+  Image = is_image,
+  Env = "strings",
+  Entrypoint = "strings",
+  Cmd = "strings",
+  AttachStdin = "boolean",
+  AttachStdout = "boolean",
+  AttachStderr = "boolean",
+  HostConfig = {
+    NetworkMode = is_network,
+    AutoRemove = "boolean",
+    NanoCpus = "number",
+    Memory = "number",
+  },
+}
+local REQUIRED = { [BODY] = { "Image", "HostConfig" }, [BODY.HostConfig] = { "NetworkMode" } }
+
+local function refuse(why)
+  error({ refused = why }, 0)
+end
+
+local Reader = {}
+Reader.__index = Reader
+
+-- Gives the next character that is no white space, and stays in front of it.
+function Reader:peek()
+  self.at = self.text:find("[^ \t\r\n]", self.at) or #self.text + 1
+  return self.text:sub(self.at, self.at)
+end
+
+function Reader:expect(character)
+  if self:peek() ~= character then
+    refuse("not in the form of JSON")
+  end
+  self.at = self.at + 1
+end
+
+-- Gives a string as it is written, with its escapes.
+function Reader:string()
+  self:expect('"')
+  local from, look = self.at, self.at
+  while true do
+    local stop = self.text:find('["\\\0-\31]', look)
+    local character = stop and self.text:sub(stop, stop)
+    if character == '"' then
+      self.at = stop + 1
+      return self.text:sub(from, stop - 1)
+    elseif character == "\\" and self.text:find('^["\\/bfnrt]', stop + 1) then
+      look = stop + 2
+    elseif character == "\\" and self.text:find("^u%x%x%x%x", stop + 1) then
+      look = stop + 6
+    else
+      refuse("not in the form of JSON")
+    end
+  end
+end
+
+function Reader:word(pattern)
+  self:peek()
+  local first, last = self.text:find(pattern, self.at)
+  if not first then
+    refuse("a value of another type")
+  end
+  self.at = last + 1
+end
+
+-- Reads what stands between two brackets, parted by commas.
+function Reader:list(open, close, item)
+  self:expect(open)
+  if self:peek() == close then
+    self.at = self.at + 1
+    return
+  end
+  while true do
+    item()
+    if self:peek() == close then
+      self.at = self.at + 1
+      return
+    end
+    self:expect(",")
+  end
+end
+
+function Reader:object(member)
+  local seen = {}
+  self:list("{", "}", function()
+    local key = self:string()
+    if seen[key] then
+      refuse("a key twice")
+    end
+    seen[key] = true
+    self:expect(":")
+    member(key)
+  end)
+  return seen
+end
+
+local FORMS = {
+  string = Reader.string,
+  boolean = function(reader)
+    if reader:peek() == "t" then
+      reader:word("^true")
+    else
+      reader:word("^false")
+    end
+  end,
+  number = function(reader)
+    reader:word(reader:peek() == "0" and "^0" or "^%d+")
+  end,
+  strings = function(reader)
+    reader:list("[", "]", function()
+      reader:string()
+    end)
+  end,
+}
+
+function Reader:value(form)
+  if type(form) == "string" then
+    FORMS[form](self)
+  elseif type(form) == "function" then
+    if not form(self:string()) then
+      refuse("another network, image or host name")
+    end
+  else
+    local seen = self:object(function(key)
+      if form[key] == nil then
+        refuse("a key that no task has")
+      end
+      self:value(form[key])
+    end)
+    for _, key in ipairs(REQUIRED[form]) do
+      if not seen[key] then
+        refuse("without " .. key)
+      end
+    end
+  end
+end
+
+local function check(text)
+  local reader = setmetatable({ text = text, at = 1 }, Reader)
+  reader:value(BODY)
+  if reader:peek() ~= "" then
+    refuse("something behind the body")
+  end
+end
+
+-- The fetch lua.create_verdict: "passes", or why a body is refused, in words without anything of it. A body that has not
+-- come as a whole is refused as well.
+core.register_fetches("create_verdict", function(txn)
+  local text = txn.f:req_body() or ""
+  if #text ~= txn.f:req_body_size() then
+    return "not the whole body"
+  end
+  local ok, fault = pcall(check, text)
+  if ok then
+    return "passes"
+  end
+  return type(fault) == "table" and fault.refused or "it could not be read"
+end)
