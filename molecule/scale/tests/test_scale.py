@@ -151,6 +151,7 @@ def test_a_worker_is_taken_away(story: Story, traffic: Traffic) -> None:
     assert gone.output(f"docker ps --all --quiet {label}; docker network ls --quiet {label}") == ""
     assert gone.output("ls %s", expected.DIRECTORY) == ""
     assert gone.output("ls /etc/systemd/system | grep ^trigger- || true") == ""
+    assert "TRIGGER" not in gone.output("iptables -S && ip6tables -S")
     assert FOURTH not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert story.play(playbook="workers").changes == []

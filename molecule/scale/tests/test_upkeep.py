@@ -13,6 +13,7 @@ from verification.deployment import differences
 from verification.nodes import eventually
 
 PROXY = "trigger-supervisor-docker-socket-proxy-1"
+FIREWALL = "trigger-runner-firewall"
 DIRECTORY = f"{expected.DIRECTORY}/supervisor"
 
 
@@ -36,14 +37,17 @@ def test_what_works_is_said_to_work(story: Story) -> None:
 
 
 def test_what_does_not_work_is_named_and_hides_nothing_else(story: Story) -> None:
-    story.node(SECOND).output("docker stop %s", PROXY)
+    node = story.node(SECOND)
+    node.output(f"docker stop {PROXY} && systemctl stop {FIREWALL}.timer && iptables -F TRIGGER-RUNNER")
     try:
         play = story.play(playbook="verify")
     finally:
-        story.node(SECOND).output("docker start %s", PROXY)
+        node.output(f"docker start {PROXY} && systemctl start {FIREWALL}.timer {FIREWALL}.service")
     assert play.code != 0
     wrong = play.text.rpartition("Not as it must be")[2].partition("PLAY RECAP")[0]
     assert f"{SECOND}: path of a run" in wrong, play.ending()
+    assert f"{SECOND}: firewall of task containers" in wrong
+    assert "run site.yml: iptables: TRIGGER-RUNNER has 0 rules" in play.text
     assert FIRST not in wrong
     assert "a container was pulled and run" in play.text
     assert eventually(lambda: story.healthy(SECOND, PROXY))
@@ -135,6 +139,9 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert play.code == 0, play.ending()
     assert story.since(FIRST) == before
     assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
+    assert {line.split()[3] for line in node.output("iptables -S INPUT").splitlines() if "TRIGGER" in line} == {
+        "trigger-runner"
+    }
     assert extra not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert story.play(playbook="workers").changes == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Times what it takes to add a worker to few and to many: hosts in containers, with an engine each, on this machine.
+"""Times a run behind each kind of socket proxy, and the adding of a worker to few and to many: containers as hosts.
 
 `make benchmark WORKERS=20`. It measures and asserts nothing; the machine's processors are what most of it waits for.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,16 @@ from typing import Any
 import yaml
 
 from . import images
+from .cluster import Cluster
 from .common import CACHE, LABEL, ROOT, TestbedError, docker, replace_file, run, say, step
+from .hello import Hello
 
 NAME = "benchmark"
 # Each host's systemd and engine hold seven of them (measured), and beyond the limit neither starts as a whole.
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_EACH = 8
+RUNS = 20
+PROXY = "trigger-supervisor-docker-socket-proxy-1"
 CONTROL = f"control.{NAME}"
 FOLDER = CACHE / NAME
 
@@ -44,6 +49,7 @@ def _start(name: str, platform: dict[str, Any]) -> None:
     flags += [f"--security-opt={option}" for option in platform["security_opts"]]
     flags += [f"--volume={volume}" for volume in platform["volumes"]]
     flags += [f"--tmpfs={path}" for path in platform["tmpfs"]]
+    flags += [f"--publish={port}" for port in platform["published_ports"] if name == CONTROL]
     flags += [f"--cgroupns={platform['cgroupns_mode']}", f"--network=trigger-{NAME}", f"--label={LABEL}={NAME}"]
     docker("run", "--detach", "--name", name, "--hostname", name, *flags, platform["image"])
     run(
@@ -89,6 +95,16 @@ def _play(what: str, workers: int, *options: str) -> tuple[str, float]:
     return what, time.monotonic() - began
 
 
+def _runs(mode: str) -> tuple[str, float]:
+    """Execute runs on the only worker, one after the other; the first one pulls the image and does not count."""
+    hello = Hello(Cluster(CONTROL))
+    key = hello.key()
+    with step(f"{RUNS} runs behind the {mode} proxy"):
+        seconds = [hello.trigger(key, {}).seconds for _ in range(RUNS + 1)]
+    stats = docker("exec", worker(1), "docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", PROXY)
+    return f"a run behind the {mode} proxy ({stats.split()[0]})", statistics.median(seconds[1:])
+
+
 def measure() -> None:
     """Make hosts, measure, print a table, remove the hosts."""
     count = int(os.environ.get("WORKERS", "20"))
@@ -108,6 +124,10 @@ def measure() -> None:
             list(pool.map(lambda name: _start(name, platform), [CONTROL, *(worker(n + 1) for n in range(count))]))
         rows = [
             _play("control host and first worker", 1),
+            _runs("strict"),
+            _play("change to the classic proxy", 1, "-e", "supervisor_proxy_mode=classic"),
+            _runs("classic"),
+            _play("change back", 1),
             _play("add worker 2", 2, "--limit", worker(2)),
             _play(
                 f"add workers 3 to {count - 1} at once",
@@ -118,7 +138,7 @@ def measure() -> None:
             _play(f"add worker {count}", count, "--limit", worker(count)),
             _play(f"nothing to do on {count} workers", count),
         ]
-        print("", *(f"  {what:<40} {seconds:7.1f} s" for what, seconds in rows), "", sep="\n", flush=True)
+        print("", *(f"  {what:<48} {seconds:7.2f} s" for what, seconds in rows), "", sep="\n", flush=True)
     finally:
         remove()
 

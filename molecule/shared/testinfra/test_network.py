@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import socket
 
 from testbed.cluster import Run, address
@@ -13,6 +12,9 @@ from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
 
+ELECTRIC = "trigger-webapp-electric-1"
+# It asks nobody for a password. Postgres is beside it because it replicates from there.
+BESIDE_ELECTRIC = {"trigger-webapp-webapp-1", "trigger-webapp-trigger-postgres-1"}
 # What a mistake would publish beside what containers listen on: MinIO's console, metrics, the engine itself.
 CLOSED = {2375, 2376, 3000, 5432, 6379, 8020, 8123, 9001, 9090}
 
@@ -27,13 +29,24 @@ def private(node: Node) -> set[int]:
     return set().union(*(row.private for row in node.expected.values()))
 
 
-def test_nothing_else_listens(node: Node) -> None:
-    outside = {
-        int(port)
-        for address, _, port in (listener.rpartition(":") for listener in node.seen["listeners"])
-        if not re.match(r"(\[::1\]|127\.)", address.partition("%")[0])
+EVERYWHERE = "every address"
+
+
+def outside(listeners: list[str]) -> set[tuple[str, int]]:
+    """Give address and port of what listens beyond the loopback, without the door of the operators."""
+    places = ((place.partition("%")[0], int(port)) for place, _, port in (each.rpartition(":") for each in listeners))
+    return {
+        (EVERYWHERE if place in ("0.0.0.0", "[::]", "*") else place, port)
+        for place, port in places
+        if port != expected.SSH_PORT and not re.match(r"\[::1\]|\[::ffff:127\.|127\.", place)
     }
-    assert outside - {expected.SSH_PORT} == published(node) | private(node)
+
+
+def test_nothing_else_listens(node: Node, deployment: Deployment) -> None:
+    """Every socket of the host: what is for everybody, what is for the private network, and no datagrams at all."""
+    everybody = {(EVERYWHERE, port) for port in published(node)}
+    assert outside(node.seen["listeners"]) == everybody | {(deployment.private_address, port) for port in private(node)}
+    assert outside(node.seen["datagrams"]) == set()
 
 
 def test_from_outside_only_the_published_ports_answer(node: Node) -> None:
@@ -67,13 +80,14 @@ def test_on_every_worker_tasks_reach_what_they_need_and_nothing_else(
     worker: Node, forbidden: dict[str, list[str]], allowed: list[str]
 ) -> None:
     """The same from a container on the runner network of each worker, whichever of them executed the run above."""
-    image = worker.container("trigger-supervisor-docker-socket-proxy-1")["Config"]["Image"]
-    probe = 'for t; do nc -z -w 2 "${t%:*}" "${t##*:}" >/dev/null 2>&1 && echo "$t" & done; wait'
-    targets = " ".join(shlex.quote(target) for target in [*allowed, *forbidden[worker.name]])
-    reached = worker.output(
-        f"docker run --rm --network trigger-runner --entrypoint sh %s -c %s sh {targets}", image, probe
-    )
-    assert set(reached.split()) == set(allowed)
+    assert worker.reached_by_tasks([*allowed, *forbidden[worker.name]]) == set(allowed)
+
+
+def test_the_supervisor_has_a_way_out_of_its_own(worker: Node) -> None:
+    """By the network of its tasks it would be bound by what they may reach."""
+    supervisor = worker.container("trigger-supervisor-supervisor-1")
+    route = worker.output("nsenter -t %s -n ip route show default", str(supervisor["State"]["Pid"]))
+    assert f"via {supervisor['NetworkSettings']['Networks']['trigger-egress']['Gateway']} " in f"{route} "
 
 
 def test_data_services_have_no_way_out(control: Node) -> None:
@@ -90,6 +104,23 @@ def test_data_services_have_no_way_out(control: Node) -> None:
     port = next(port for port in (8030, 443) if port in published(control))
     assert connects("trigger-front", own, port), "the looking itself does not work"
     assert not connects("trigger-data", own, port)
+
+
+def test_only_the_webapp_and_its_database_reach_electric(control: Node) -> None:
+    """Seen from inside the network of every container on its host, and from that of one on Docker's own network."""
+    electric = control.container(ELECTRIC)
+    places = [f"{row['IPAddress']}:3000" for row in electric["NetworkSettings"]["Networks"].values()]
+    reach = {
+        name: set(control.connects(places, inside=name).values()) for name in sorted({*control.expected} - {ELECTRIC})
+    }
+    assert {name for name, found in reach.items() if True in found} == BESIDE_ELECTRIC
+    assert reach["trigger-webapp-webapp-1"] == {True}
+    image = control.container("trigger-webapp-trigger-redis-1")["Config"]["Image"]
+    stranger = control.output("docker run --detach --rm --network bridge --entrypoint sleep %s 60", image)
+    try:
+        assert set(control.connects(places, inside=stranger).values()) == {False}
+    finally:
+        control.output("docker rm --force %s", stranger)
 
 
 def test_names_resolve_everywhere(worker: Node, deployment: Deployment) -> None:

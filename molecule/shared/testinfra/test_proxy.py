@@ -21,9 +21,8 @@ answers = []
 for method, path, body, headers in asked['requests']:
     connection = http.client.HTTPConnection(asked['address'], 2375, timeout=60)
     data = body.encode() if body is not None else None
-    chunked = headers.get('Transfer-Encoding') == 'chunked'
     connection.putrequest(method, path, skip_accept_encoding=True)
-    if data is not None and not chunked:
+    if data is not None:
         connection.putheader('Content-Length', str(len(data)))
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -31,7 +30,7 @@ for method, path, body, headers in asked['requests']:
         connection.putheader('Content-Type', 'application/json')
     connection.endheaders()
     if data is not None:
-        connection.send(b'%x\\r\\n%s\\r\\n0\\r\\n\\r\\n' % (len(data), data) if chunked else data)
+        connection.send(data)
     answer = connection.getresponse()
     answers.append([answer.status, answer.read().decode(errors='replace')])
     connection.close()
@@ -71,9 +70,9 @@ class Proxy:
         asked = {"address": self.address, "requests": requests}
         return [(status, body) for status, body in self.worker.python(SEND, json.dumps(asked))]
 
-    def create(self, body: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    def create(self, body: str) -> tuple[int, str]:
         """Ask for a container; what is created against expectation is removed at once."""
-        (answer,) = self.send(("POST", "/containers/create", body, headers or {}))
+        (answer,) = self.send(("POST", "/containers/create?name=trigger-probe-test", body, {}))
         if answer[0] == 201:
             self.worker.output("docker rm --force %s", json.loads(answer[1])["Id"])
         return answer
@@ -113,7 +112,7 @@ def test_the_four_calls_of_a_run_pass(proxy: Proxy, deployment: Deployment) -> N
     ((status, _),) = proxy.send(("GET", f"/images/{proxy.image}/json", None, {}))
     assert status == 200
     body = proxy.task() | {"Entrypoint": ["sleep"], "Cmd": ["60"]}
-    ((status, answer),) = proxy.send(("POST", "/containers/create?name=trigger-test", json.dumps(body), {}))
+    ((status, answer),) = proxy.send(("POST", "/containers/create?name=trigger-probe-test", json.dumps(body), {}))
     assert status == 201, answer
     identity = json.loads(answer)["Id"]
     try:
@@ -176,96 +175,13 @@ def test_everything_else_is_refused(proxy: Proxy) -> None:
     assert sum(status == 403 for status, _ in answers) >= len(calls) - 1
 
 
-def test_a_path_cannot_be_disguised(proxy: Proxy) -> None:
-    """The engine cleans paths; a name of an image must not become the name of something else."""
-    disguises = [
-        "/images/../containers/json",
-        "/images/x/../../containers/json",
-        f"/images/../containers/{PROXY}/json",
-        "/images/%2e%2e/containers/json",
-    ]
-    answers = proxy.send(*(("GET", path, None, {}) for path in disguises))
-    assert [(path, status) for path, (status, _) in zip(disguises, answers, strict=True) if status == 200] == []
-    assert not [path for path, (_, body) in zip(disguises, answers, strict=True) if PROXY in body and "Config" in body]
-
-
 def test_a_container_that_is_only_a_task_passes(proxy: Proxy) -> None:
-    """Guards the tests below: what they change about this body is what is refused."""
+    """Guards the test below: what it changes about this body is what is refused."""
     status, answer = proxy.create(json.dumps(proxy.task()))
     assert status == 201, answer
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"Privileged": True},
-        {"Binds": ["/:/host"]},
-        {"Mounts": [{"Type": "bind", "Source": "/", "Target": "/host"}]},
-        {"VolumesFrom": [PROXY]},
-        {"Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}]},
-        {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]},
-        {"DeviceCgroupRules": ["a *:* rwm"]},
-        {"CapAdd": ["SYS_ADMIN"]},
-        {"PidMode": "host"},
-        {"IpcMode": "host"},
-        {"UTSMode": "host"},
-        {"UsernsMode": "host"},
-        {"CgroupnsMode": "host"},
-        {"CgroupParent": "/"},
-        {"SecurityOpt": ["seccomp=unconfined"]},
-        {"Sysctls": {"net.ipv4.ip_forward": "1"}},
-        {"Runtime": "other"},
-        {"MaskedPaths": []},
-        {"ReadonlyPaths": []},
-        {"NetworkMode": "host"},
-        {"NetworkMode": f"container:{PROXY}"},
-        {"NetworkMode": "trigger-proxy"},
-        {"NetworkMode": "trigger-data"},
-        {"NetworkMode": "bridge"},
-    ],
-    ids=lambda settings: "-".join(f"{name}={value}"[:32] for name, value in settings.items()),
-)
+@pytest.mark.parametrize("settings", [{"Privileged": True}, {"NetworkMode": "host"}], ids=["privileged", "network"])
 def test_a_container_that_is_more_than_a_task_is_refused(proxy: Proxy, settings: dict[str, Any]) -> None:
+    """Of what there is to try, tests/socket_proxy tries the rest."""
     assert proxy.create(json.dumps(proxy.task(**settings)))[0] == 403
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["privileged", "PRIVILEGED", 'Privileged" ', "Privileged\\u0022", "\\u0050rivileged"],
-    ids=["lower", "upper", "blank", "escaped-quote", "escaped-letter"],
-)
-def test_a_key_cannot_be_disguised(proxy: Proxy, key: str) -> None:
-    name = key if key.endswith('" ') else key + '"'
-    body = json.dumps(proxy.task(PLACE=1)).replace('"PLACE": 1', f'"{name}: true')
-    assert proxy.create(body)[0] in (400, 403)
-
-
-@pytest.mark.parametrize("key", ["Bind\u017f", "\u017fecurityOpt", "Mount\u017f"])
-def test_letters_that_the_engine_folds_do_not_pass(proxy: Proxy, key: str) -> None:
-    """Go takes the long s for an s when it compares names of keys; such a key must not slip past the proxy's list."""
-    value = {"Bind\u017f": ["/:/host"], "Mount\u017f": [{"Type": "bind", "Source": "/", "Target": "/host"}]}.get(
-        key, ["seccomp=unconfined"]
-    )
-    assert proxy.create(json.dumps(proxy.task(**{key: value}), ensure_ascii=False))[0] == 403
-
-
-def test_networks_of_a_container_cannot_be_chosen_elsewhere(proxy: Proxy) -> None:
-    body = proxy.task() | {"NetworkingConfig": {"EndpointsConfig": {"trigger-proxy": {}}}}
-    assert proxy.create(json.dumps(body))[0] == 403
-
-
-def test_a_body_that_cannot_be_looked_at_is_refused(proxy: Proxy) -> None:
-    body = json.dumps(proxy.task())
-    assert proxy.create(body, {"Transfer-Encoding": "chunked"})[0] in (400, 403)
-    large = json.dumps(proxy.task() | {"Env": ["FILL=" + "x" * 130000]} | proxy.task(Privileged=True))
-    assert proxy.create(large)[0] in (400, 403, 413)
-    # What stands behind the part that the proxy has read would pass unseen.
-    behind = json.dumps({"Env": ["FILL=" + "x" * 118000]} | proxy.task(Privileged=True))
-    assert proxy.create(behind)[0] in (400, 403, 413)
-
-
-def test_a_second_request_cannot_hide_in_the_first(proxy: Proxy) -> None:
-    hidden = "GET /containers/json HTTP/1.1\r\nHost: x\r\n\r\n"
-    ((status, body),) = proxy.send(("GET", f"/images/{proxy.image}/json", hidden, {"Transfer-Encoding": "chunked"}))
-    assert "HostConfig" not in body
-    assert status in (200, 400, 403)

@@ -4,13 +4,45 @@
 from __future__ import annotations
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import quote
 
+import pytest
 from testbed.cluster import Run
+from testbed.hello import Hello
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
+from verification.secrets import Secrets, leaks
 
 CLICKHOUSE = "trigger-webapp-trigger-clickhouse-1"
+
+# Task containers that run, as the engine has them, each with what the kernel says of its first process.
+LIVING = """
+import json, subprocess
+def out(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+names = out('docker', 'ps', '--quiet', '--filter', 'name=^runner-').split()
+found = json.loads(out('docker', 'inspect', *names)) if names else []
+print(json.dumps([[row, open(f"/proc/{row['State']['Pid']}/status").read()] for row in found]))
+"""
+
+
+@pytest.fixture(scope="module")
+def living(deployment: Deployment, hello: Hello) -> tuple[dict[str, Any], str]:
+    """A task container while its run goes on."""
+
+    def look() -> list[Any]:
+        return [row for worker in deployment.workers for row in worker.python(LIVING)]
+
+    key = hello.key()
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(hello.trigger, key, {"sleep": 12})
+        found = eventually(look, seconds=120)
+        assert run.result().status == "COMPLETED"
+    ((container, process),) = found
+    return container, process
 
 
 def executor(deployment: Deployment, run: Run) -> Node:
@@ -52,6 +84,22 @@ def test_the_image_came_from_the_registry(deployment: Deployment, run: Run) -> N
 def test_the_container_of_the_run_is_gone(deployment: Deployment, run: Run) -> None:
     worker = executor(deployment, run)
     assert eventually(lambda: worker.output("docker ps --all --quiet --filter name=runner-") == "")
+
+
+def test_nothing_of_a_task_container_stays(living: tuple[dict[str, Any], str]) -> None:
+    """The runner prints the production key into its log, a file that goes with the container."""
+    settings = living[0]["HostConfig"]
+    assert settings["AutoRemove"] is True
+    assert settings["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+    assert not living[0]["Mounts"]
+
+
+def test_a_task_container_has_no_secret_of_the_installation_and_gets_no_rights(
+    living: tuple[dict[str, Any], str], secrets: Secrets
+) -> None:
+    container, process = living
+    assert leaks(json.dumps(container), secrets) == set()
+    assert re.search(r"^NoNewPrivs:\s+1$", process, re.MULTILINE)
 
 
 def test_the_run_arrives_in_clickhouse(control: Node, run: Run) -> None:

@@ -9,7 +9,7 @@ import re
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
-from verification.secrets import Secrets
+from verification.secrets import Secrets, leaks
 
 AGES = """
     SELECT w.name, g.name, extract(epoch FROM (now() AT TIME ZONE 'UTC') - w."lastHeartbeatAt")
@@ -48,6 +48,23 @@ def test_every_worker_has_the_token_and_the_secret_of_the_installation(worker: N
     assert same, "the container runs with another token than the one in its file"
     same = values["MANAGED_WORKER_SECRET"] == secrets["managed_worker_secret"]
     assert same
+
+
+def test_the_token_is_shown_to_root_alone(worker: Node, secrets: Secrets) -> None:
+    """The engine shows the environment of a container to its users, and the kernel that of a process to its owner."""
+    shown = {"worker_token", "managed_worker_secret", "registry_password"}
+    process = worker.output("docker inspect --format '{{.State.Pid}}' trigger-supervisor-supervisor-1")
+    for look in (
+        ["docker", "inspect", "trigger-supervisor-supervisor-1"],
+        ["cat", f"/proc/{process}/environ"],
+        ["cat", f"{expected.DIRECTORY}/supervisor/supervisor.env"],
+    ):
+        words = " ".join(["%s"] * len(look))
+        assert shown <= leaks(worker.output(words, *look), secrets), f"{look}: guards the line below"
+        asked = worker.run(f"runuser -u nobody -- {words}", *look)
+        assert asked.rc != 0, look
+        assert "permission denied" in asked.stderr.lower(), look
+        assert leaks(asked.stdout + asked.stderr, secrets) == set(), look
 
 
 def test_every_worker_takes_runs_under_its_own_name(worker: Node) -> None:

@@ -112,12 +112,6 @@ def plain(developer: Developer) -> Run:
     return developer.run({"issuers": [f"https://{name}" for name in NAMES]})
 
 
-@pytest.fixture(scope="module")
-def trusted(trusting: Developer) -> Run:
-    """A run whose image carries it."""
-    return trusting.run({"issuers": [f"https://{name}" for name in NAMES]})
-
-
 def test_a_task_that_does_not_know_the_authority_uses_the_private_address(plain: Run, deployment: Deployment) -> None:
     assert plain.status == "COMPLETED"
     assert {name: plain.output[name] for name in ("origin", "issuer", "api", "supervisor", "otel")} == {
@@ -127,20 +121,14 @@ def test_a_task_that_does_not_know_the_authority_uses_the_private_address(plain:
         "supervisor": 200,
         "otel": 200,
     }
-    assert all("CERTIFICATE_VERIFY_FAILED" in issuer for issuer in plain.output["issuers"].values())
+    # There the registry is, and tasks do not need it.
+    assert all("Connection refused" in issuer for issuer in plain.output["issuers"].values())
 
 
 def test_a_large_output_goes_to_the_object_store_the_same_way(plain: Run, developer: Developer) -> None:
     """A runner that cannot put it there fails."""
     assert plain.status == "COMPLETED"
     assert developer.run({"pad": 200_000}).status == "COMPLETED"
-
-
-def test_a_task_whose_image_carries_it_verifies_the_chains(trusted: Run) -> None:
-    assert trusted.status == "COMPLETED"
-    assert set(trusted.output["issuers"]) == {f"https://{name}" for name in NAMES}
-    for issuer in trusted.output["issuers"].values():
-        assert issuer.startswith("Trigger.dev"), issuer
 
 
 def test_supervisors_call_over_https(worker: Node) -> None:

@@ -32,6 +32,8 @@ class Container:
     private: frozenset[int] = frozenset()
     # What it may get beyond none: the kernel's number of each.
     capabilities: dict[str, int] = field(default_factory=dict)
+    # Whether task containers call it where it is published.
+    for_tasks: bool = False
 
     @property
     def name(self) -> str:
@@ -41,21 +43,28 @@ class Container:
 
 DATA = frozenset({"trigger-data"})
 FRONT = frozenset({"trigger-front"})
-DATA_AND_FRONT = DATA | FRONT
+# Electric asks nobody for a password, so there is nobody beside it but who needs it.
+REALTIME = frozenset({"trigger-realtime"})
 
 CONTAINERS = {
     CONTROL_GROUP: (
-        Container("trigger-webapp", "webapp", 1000, DATA_AND_FRONT, {3000: 8030}, port=3000),
-        Container("trigger-webapp", "trigger-postgres", 999, DATA, port=5432),
+        Container("trigger-webapp", "webapp", 1000, DATA | FRONT | REALTIME, {3000: 8030}, port=3000, for_tasks=True),
+        Container("trigger-webapp", "trigger-postgres", 999, DATA | REALTIME, port=5432),
         Container("trigger-webapp", "trigger-redis", 999, DATA, port=6379),
         Container("trigger-webapp", "trigger-clickhouse", 101, DATA, port=8123),
-        Container("trigger-webapp", "electric", 65534, DATA, port=3000),
+        Container("trigger-webapp", "electric", 65534, REALTIME, port=3000),
         # Root without a single capability: the volumes of these two belong to root in their images.
-        Container("trigger-webapp", "trigger-minio", 0, FRONT, {9000: 9000}, port=9000),
+        Container("trigger-webapp", "trigger-minio", 0, FRONT, {9000: 9000}, port=9000, for_tasks=True),
         Container("trigger-registry", "trigger-registry", 0, frozenset({"trigger-registry"}), {5000: 5000}, port=5000),
     ),
     WORKERS_GROUP: (
-        Container("trigger-supervisor", "supervisor", 1000, frozenset({"trigger-proxy", "trigger-runner"}), port=8020),
+        Container(
+            "trigger-supervisor",
+            "supervisor",
+            1000,
+            frozenset({"trigger-egress", "trigger-proxy", "trigger-runner"}),
+            port=8020,
+        ),
         Container(
             "trigger-supervisor", "docker-socket-proxy", 99, frozenset({"trigger-proxy"}), port=2375, holds_socket=True
         ),
@@ -76,7 +85,7 @@ CONTAINERS[GATEWAY] = (
     ),
 )
 
-INTERNAL_NETWORKS = {"trigger-data", "trigger-proxy"}
+INTERNAL_NETWORKS = {"trigger-data", "trigger-realtime", "trigger-proxy"}
 
 VOLUMES = {
     CONTROL_GROUP: {
@@ -125,8 +134,13 @@ FILES = {
         "supervisor/supervisor.env": ROOT_FILE,
         # Read by the proxy's own user; holds no secret.
         "supervisor/haproxy.cfg": ("file", 0o444, 0, 0),
+        "supervisor/create_body.lua": ("file", 0o444, 0, 0),
         "supervisor/proved": ROOT_FILE,
         "supervisor/task_images.py": ("file", 0o700, 0, 0),
+        "firewall": ROOT_FOLDER,
+        "firewall/runner_firewall.py": ("file", 0o700, 0, 0),
+        "firewall/settings.json": ROOT_FILE,
+        "firewall/rules.json": ROOT_FILE,
     },
 }
 OF_THE_GATEWAY = ("folder", 0o700, 65532, 65532)

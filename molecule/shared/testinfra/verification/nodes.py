@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +44,9 @@ print(json.dumps({
     'networks': {row['Name']: row for row in inspect('network', out('docker', 'network', 'ls', '--quiet').split())},
     'volumes': {row['Name']: row for row in inspect('volume', out('docker', 'volume', 'ls', '--quiet').split())},
     'info': json.loads(out('docker', 'info', '--format', '{{json .}}')),
+    'links': json.loads(out('ip', '-json', '-4', 'address', 'show')),
     'listeners': [line.split()[3] for line in out('ss', '-Hltn').splitlines()],
+    'datagrams': [line.split()[3] for line in out('ss', '-Hlun').splitlines()],
     'files': tree,
     'command_lines': out('ps', 'axww', '-o', 'args=').splitlines(),
 }))
@@ -135,9 +138,13 @@ class Node:
         status, body = self.python(HTTP, json.dumps(asked))
         return int(status), str(body)
 
-    def connects(self, targets: list[str]) -> dict[str, bool]:
-        """Tell which of the addresses (host:port) take a connection from this host."""
-        found: dict[str, bool] = self.python(CONNECT, json.dumps(targets))
+    def connects(self, targets: list[str], inside: str = "") -> dict[str, bool]:
+        """Tell which of the addresses (host:port) take a connection from this host, or from inside of a container."""
+        # The host's own Python in the container's network: no image has to hold anything for it.
+        process = "docker inspect --format '{{.State.Pid}}' %s"
+        enter = ["nsenter", "--net", "--target", self.output(process, inside), "--"] if inside else []
+        words = [*enter, "python3", "-c", CONNECT, json.dumps(targets)]
+        found: dict[str, bool] = json.loads(self.output(" ".join(["%s"] * len(words)), *words))
         return found
 
     def read(self, path: str) -> str:
@@ -153,6 +160,31 @@ class Node:
     def seen(self) -> dict[str, Any]:
         """The host as it was when a test first looked."""
         return self.facts()
+
+    def addresses(self, *, of_bridges: bool = False) -> set[str]:
+        """IPv4 addresses on the networks of the hosts, or also those on the networks of its containers."""
+        return {
+            row["local"]
+            for link in self.seen["links"]
+            if re.match("eth" if not of_bridges else "(?!lo$)", link["ifname"])
+            for row in link["addr_info"]
+        }
+
+    def listening(self, *, of_bridges: bool = False) -> set[str]:
+        """Give the doors (address:port) at which a TCP service listens, other than for the host itself."""
+        own = self.addresses(of_bridges=of_bridges)
+        listeners = (listener.rpartition(":") for listener in self.seen["listeners"])
+        places = ((address.partition("%")[0], port) for address, _, port in listeners)
+        everywhere = dict.fromkeys(("0.0.0.0", "[::]", "*"), own)
+        return {f"{each}:{port}" for place, port in places for each in everywhere.get(place, {place} & own)}
+
+    def reached_by_tasks(self, targets: list[str]) -> set[str]:
+        """Give those addresses (host:port) that take a connection from where task containers are."""
+        image = self.container("trigger-supervisor-docker-socket-proxy-1")["Config"]["Image"]
+        probe = 'for t; do nc -z -w 2 "${t%:*}" "${t##*:}" >/dev/null 2>&1 && echo "$t" & done; wait'
+        placeholders = " %s" * len(targets)
+        command = f"docker run --rm --network trigger-runner --entrypoint sh %s -c %s sh{placeholders}"
+        return set(self.output(command, image, probe, *targets).split())
 
     @property
     def expected(self) -> dict[str, Container]:

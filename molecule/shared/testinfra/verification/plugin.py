@@ -116,6 +116,19 @@ def hello(deployment: Deployment) -> Hello:
     return Developer(Cluster(name, door=door), machine=machine.name, registry=deployment.registry)
 
 
+def doors_for_tasks(deployment: Deployment) -> list[str]:
+    """Give the addresses (host:port) of the control host that task containers are told to call."""
+    control = deployment.control
+    if deployment.private_address:
+        return [f"{deployment.private_address}:{port}" for row in control.expected.values() for port in row.private]
+    return [
+        f"{control.name}:{port}"
+        for row in control.expected.values()
+        if row.for_tasks
+        for port in row.published.values()
+    ]
+
+
 def _forbidden(deployment: Deployment, worker: Node) -> list[str]:
     control = [row for row in expected.CONTAINERS[expected.CONTROL_GROUP] if row.port]
     proxies = [row for row in expected.CONTAINERS[expected.WORKERS_GROUP] if row.holds_socket]
@@ -125,7 +138,10 @@ def _forbidden(deployment: Deployment, worker: Node) -> list[str]:
     for name in here:
         row = worker.expected[name]
         found |= {f"{worker.address(name, network)}:{row.port}" for network in row.networks}
-    return sorted(found)
+    # Whatever listens on any host; on the worker itself also at its addresses on the networks of its containers.
+    found |= {door for node in deployment.nodes for door in node.listening(of_bridges=node == worker)}
+    ports = {door.rpartition(":")[2] for door in doors_for_tasks(deployment)}
+    return sorted(found - {f"{place}:{port}" for place in deployment.control.addresses() for port in ports})
 
 
 @pytest.fixture(scope="session")
@@ -137,10 +153,7 @@ def forbidden(deployment: Deployment) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def allowed(deployment: Deployment) -> list[str]:
     """Addresses (host:port) that every task has to reach; they also prove that the looking works."""
-    control = deployment.control
-    published = [f"{control.name}:{port}" for row in control.expected.values() for port in row.published.values()]
-    private = [f"{deployment.private_address}:{port}" for row in control.expected.values() for port in row.private]
-    return ["supervisor:8020", *sorted(published), *sorted(private)]
+    return ["supervisor:8020", *sorted(doors_for_tasks(deployment))]
 
 
 @pytest.fixture(scope="session")
