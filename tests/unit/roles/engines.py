@@ -4,22 +4,19 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import socketserver
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-PATH = Path(__file__).parents[3] / "roles/supervisor/files/task_images.py"
+from tests.unit.roles.programs import load
+
 NOW = 1_795_600_000.0
 DAY = 86400.0
 NEVER = "0001-01-01T00:00:00Z"
@@ -28,16 +25,9 @@ PREFIX = "control.lab:5000/trigger"
 Answer = tuple[int, Any, dict[str, str]]
 
 
-@cache
 def program() -> Any:
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location("task_images", PATH)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    return load("supervisor/files/task_images.py")
 
 
 def stamp(moment: float) -> str:

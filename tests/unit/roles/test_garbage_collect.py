@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import json
 import os
 import signal
@@ -16,7 +15,8 @@ from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[3] / "roles/registry/files/garbage_collect.py"
+from tests.unit.roles.programs import load
+
 # What 2.8.3 printed.
 SWEPT = """trigger/hello
 
@@ -33,12 +33,7 @@ NEVER_PUSHED = "failed to garbage collect: failed to mark: filesystem: Path not 
 @pytest.fixture(scope="module", name="program")
 def program_fixture() -> Any:
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location("garbage_collect", PATH)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("registry/files/garbage_collect.py")
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import pytest
 from testbed import common
 
 from tests.unit.roles.hosts import BRIDGE, CONTROL, HOST, INTERNET, METADATA, SUPERVISOR, TELEMETRY, UPLINK
+from tests.unit.roles.programs import ROLES, load
 
-PROGRAM = Path(__file__).parents[3] / "roles/supervisor/files/runner_firewall.py"
+PROGRAM = ROLES / "supervisor/files/runner_firewall.py"
 HOSTS = Path(__file__).with_name("hosts.py")
 
 SETTINGS: dict[str, Any] = {
@@ -39,15 +38,8 @@ EVERYTHING = OPEN | {
 }
 
 
-@cache
 def program() -> Any:
-    spec = importlib.util.spec_from_file_location("runner_firewall", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("supervisor/files/runner_firewall.py")
 
 
 class Host:

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.destination_problems import destination_problems
 
-PROGRAM = Path(__file__).parents[4] / "roles/supervisor/files/runner_firewall.py"
+from tests.unit.roles.programs import load
 
 NAMES = ("db", "db.example.com", "db.example.com.", "db_1.internal:5432", "1-2.example:1")
 NUMBERS = (
@@ -26,16 +21,6 @@ WRONG = (
 )  # fmt: skip
 
 
-def firewall() -> Any:
-    spec = importlib.util.spec_from_file_location("runner_firewall_forms", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_every_form_passes_and_the_firewall_reads_it() -> None:
     good = (*NAMES, *NUMBERS, *SAME)
     assert destination_problems(good) == []
@@ -45,7 +30,8 @@ def test_every_form_passes_and_the_firewall_reads_it() -> None:
         looked_up.append(name)
         return []
 
-    assert len(firewall().destinations(good, resolver, list)) == len(NUMBERS)
+    firewall = load("supervisor/files/runner_firewall.py")
+    assert len(firewall.destinations(good, resolver, list)) == len(NUMBERS)
     assert looked_up == [name.partition(":")[0] for name in NAMES]
 
 
