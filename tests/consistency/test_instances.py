@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+WANTED = ("__supervisor_firewall_settings.bridges", "__supervisor_runner_bridge", "__supervisor_firewall_in_force")
 INSTANCES = ("one.example.com", "one.example.com-EU", "gpu")
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any], root: Path) -> dict[str, Any]:
-    """The bridges that the firewall is told, with all of them and without the first, and the bridge of each."""
+    """What is WANTED, for each of them, and for the first where that is to go."""
     folder = tmp_path_factory.mktemp("instances")
     roles = ("trigger", "supervisor")
     given = {
@@ -35,7 +36,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., 
             "name": "Write what is told",
             "ansible.builtin.copy": {
                 "dest": f"{folder}/{name}.json",
-                "content": "{{ [__supervisor_firewall_settings.bridges, __supervisor_runner_bridge] | to_json }}",
+                "content": f"{{{{ [{', '.join(WANTED)}] | to_json }}}}",
                 "mode": "0600",
             },
             "vars": variables,
@@ -62,13 +63,18 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., 
 
 def test_the_firewall_knows_the_bridge_of_every_supervisor(rendered: dict[str, Any]) -> None:
     every = [rendered[str(index)] for index in range(len(INSTANCES))]
-    bridges = [bridge for _, bridge in every]
+    bridges = [bridge for _, bridge, _ in every]
     assert len(set(bridges)) == len(INSTANCES)
-    for told, bridge in every:
+    for told, bridge, _ in every:
         assert set(told) == set(bridges)
         assert len(bridge) <= 15, "Linux takes no longer name"
 
 
 def test_it_forgets_the_bridge_of_one_that_is_removed(rendered: dict[str, Any]) -> None:
-    told, first = rendered["leaving"]
+    told, first, _ = rendered["leaving"]
     assert set(told) == set(rendered["0"][0]) - {first}
+
+
+def test_what_one_has_proved_holds_when_another_goes(rendered: dict[str, Any]) -> None:
+    assert rendered["leaving"][2] == rendered["0"][2]
+    assert rendered["0"][2]["registry"], "it is the rules that are proved"
