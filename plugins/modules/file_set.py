@@ -315,15 +315,14 @@ def main() -> None:
     fresh = not os.path.isdir(base)
     folder = Entry(".", os.geteuid(), os.getegid(), FOLDER_MODE, None)
     try:
-        wanted = [*map(entry, module.params["folders"]), *map(entry, module.params["files"])]
-        if module.params["manage_folder"]:
-            wanted.insert(0, folder)
-        elif fresh:
+        inside = [*map(entry, module.params["folders"]), *map(entry, module.params["files"])]
+        if fresh and not module.params["manage_folder"]:
             raise FileSetError(f"{base} must be there; it is no folder of ours")
+        wanted = [folder, *inside] if module.params["manage_folder"] else inside
         present = {one.path: found(base, one) for one in wanted}
         differing = [one for one in wanted if present[one.path] != one]
         if command and any(one.content is not None for one in differing):
-            validate(run, command, base, [one for one in wanted if one is not folder])
+            validate(run, command, base, inside)
         if not module.check_mode:
             for one in differing:
                 bring_about(base, one, present[one.path])
