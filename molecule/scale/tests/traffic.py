@@ -70,6 +70,19 @@ def ledger(deployment: Deployment, since: float) -> list[Entry]:
     ]
 
 
+def history(deployment: Deployment, runs: Sequence[str]) -> str:
+    """Tell step by step what became of some runs."""
+    rows = deployment.sql(
+        f"""
+        SELECT r."friendlyId", s."createdAt", s."executionStatus", w.name, s."runnerId"
+        FROM "TaskRun" r JOIN "TaskRunExecutionSnapshot" s ON s."runId" = r.id
+        LEFT JOIN "WorkerInstance" w ON w.id = s."workerId"
+        WHERE r."friendlyId" IN ({", ".join(f"'{run}'" for run in runs)}) ORDER BY 1, 2
+        """
+    )
+    return "\n".join(" ".join(row) for row in rows)
+
+
 @dataclass
 class Traffic:
     """Triggers runs until it is told to stop."""

@@ -37,3 +37,17 @@ def test_a_server_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch, ans
     assert hello.post("http://supervisor", {}, {}) == (answers[-1], b"")
     assert left == []
     assert pauses == list(hello.RETRIES)[: len(answers) - 1]
+
+
+def test_a_run_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than the webapp waits for a sign: without one it would begin the run again."""
+    told: list[float | str] = []
+
+    def beat() -> None:
+        told.append("alive")
+        if told.count("alive") == 1:
+            raise hello.Unreachable
+
+    monkeypatch.setattr("time.sleep", told.append)
+    hello.work(70, beat)
+    assert told == [30, "alive", 30, "alive", 10]

@@ -205,9 +205,9 @@ class Node:
         return self.output("docker logs %s 2>&1", container)
 
 
-def eventually(question: Callable[[], Any], seconds: float = 90) -> Any:
+def eventually(question: Callable[[], Any], seconds: float = 90, pause: float = 0.5) -> Any:
     """Ask until the answer is true, and give the last answer; there is time for hosts that share processors."""
     deadline = time.monotonic() + seconds
     while not (answer := question()) and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(pause)
     return answer
