@@ -16,7 +16,7 @@ from verification.deployment import Deployment
 
 # Every run sleeps this long, one after the other; a run is longer than any change of a supervisor takes.
 LENGTHS = (20, 25, 35)
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 8.0
 
 # The attempts of each run, and their workers.
 LEDGER = """

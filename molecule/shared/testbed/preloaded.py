@@ -8,6 +8,7 @@ before, they are there in all of them (measured: a third of the controller's pro
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from ansible import cli
+from ansible import cli, constants
 from ansible._internal._templating import _engine, _jinja_bits
 from ansible.cli.playbook import PlaybookCLI
 from ansible.module_utils._internal import _datatag
@@ -23,7 +24,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins import loader
 
 COLLECTION = "selfhosted.trigger_dev"
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+ROOT = Path(__file__).resolve().parents[3]
+PLUGINS = ROOT / "plugins"
+PACKAGES = Path(cli.__file__).parents[2]
 ACTIONS = ("assert", "command", "debug", "fail", "include_role", "include_tasks", "normal", "validate_argument_spec")
 # Not those that read variables: Ansible sets them up when they are first loaded.
 KINDS = ("become", "callback", "connection", "inventory", "lookup", "shell", "strategy")
@@ -92,6 +95,16 @@ def keep_compiled_templates() -> None:
     _jinja_bits.AnsibleEnvironment.compile = compile_once
 
 
+def keep_built_modules() -> None:
+    """Let plays find what others have built for hosts (measured: a quarter of the controller's processor time)."""
+    sources = sorted(path for kind in ("modules", "module_utils") for path in (PLUGINS / kind).rglob("*.py"))
+    # Where something is installed, the folder of the packages changes.
+    facts = [(str(path), (found := path.stat()).st_mtime_ns, found.st_size) for path in [*sources, PACKAGES]]
+    kept = ROOT / ".cache" / "modules" / hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    kept.mkdir(parents=True, exist_ok=True)
+    Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
+
+
 def play(arguments: list[str]) -> None:
     """Do what the command does; ends with SystemExit where the command ends with a code."""
     PlaybookCLI.cli_executor(["ansible-playbook", *arguments])
@@ -99,5 +112,6 @@ def play(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     load()
+    keep_built_modules()
     read_roles()
     play(sys.argv[1:])
