@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.plays import run_plays, template, variable_files
 
 ROOT = Path(__file__).resolve().parents[2]
 # Every character that a URL, an env file, YAML or Compose could trip over; the name makes a leak readable.
@@ -133,18 +133,9 @@ def secrets() -> dict[str, str]:
     return SECRETS | {"worker_token": TOKEN}
 
 
-def template(path: str) -> str:
-    """Give the expression that renders a template of a role."""
-    return f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/{path}') }}}}"
-
-
 def _playbook(folder: Path) -> list[dict[str, Any]]:
     """Make a play that renders every project from the roles' defaults and variables, and runs none of their tasks."""
     names = ["trigger", "docker_engine", "compose_project", *(role for role, _, _ in PROJECTS.values())]
-    sources = [ROOT / "roles" / name / "defaults/main.yml" for name in names]
-    for name in names:
-        main = ROOT / "roles" / name / "vars/main"
-        sources += sorted(main.rglob("*.yml")) if main.is_dir() else [main.with_suffix(".yml")]
     tasks = []
     for project, (role, definition, environments) in PROJECTS.items():
         rendered: Any = f"{{{{ {environments} }}}}"
@@ -174,36 +165,10 @@ def _playbook(folder: Path) -> list[dict[str, Any]]:
             "hosts": "trigger_control",
             "connection": "local",
             "gather_facts": False,
-            "vars_files": [str(path) for path in sources],
+            "vars_files": variable_files(*names),
             "tasks": tasks,
         }
     ]
-
-
-def run_plays(
-    folder: Path, plays: list[dict[str, Any]], *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run plays with the collection of this checkout, from a folder of their own; any exit code is an answer."""
-    (folder / "play.json").write_text(json.dumps(plays))
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), *options, "play.json"],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-            **environment,
-        },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session", name="run_plays")
-def run_plays_fixture() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Give the function to the tests, which cannot import it."""
-    return run_plays
 
 
 def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

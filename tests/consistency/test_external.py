@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+
+from tests.plays import run_plays, variable_files
 
 Found = dict[str, dict[str, Any]]
 
@@ -70,15 +71,12 @@ def case(service: str, values: dict[str, Any], words: list[str]) -> dict[str, An
     return {"name": f"{service} {values}", "found": found, "words": words}
 
 
-def test_every_requirement(root: Path, tmp_path: Path, run_plays: Callable[..., Any]) -> None:
-    sources = [root / "roles" / role / "defaults/main.yml" for role in ("trigger", "webapp")]
-    for role in ("trigger", "webapp"):
-        sources += sorted((root / "roles" / role / "vars/main").rglob("*.yml"))
+def test_every_requirement(tmp_path: Path) -> None:
     play = {
         "name": "Compare what is found with what is required",
         "hosts": "localhost",
         "gather_facts": False,
-        "vars_files": [str(path) for path in sources],
+        "vars_files": variable_files("trigger", "webapp"),
         "tasks": [
             {
                 "name": "Each requirement is told when it is not met",

@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.plays import render_cases, template
+
 ROOT = Path(__file__).resolve().parents[2]
 CADDY = Path(sys.executable).with_name("caddy")
 NAMES = ("trigger.example.com", "registry.trigger.example.com", "objects.trigger.example.com")
@@ -76,45 +78,20 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Case -> its Caddyfile and Compose definition."""
-    folder = tmp_path_factory.mktemp("gateway")
-    sources = [
-        path
-        for role in ("trigger", "registry", "webapp", "gateway")
-        for path in [ROOT / f"roles/{role}/defaults/main.yml", *sorted((ROOT / f"roles/{role}/vars").rglob("*.yml"))]
-    ]
-    caddyfile = f"{{{{ lookup('ansible.builtin.template', '{ROOT}/roles/gateway/templates/Caddyfile.j2') }}}}"
-    tasks = [
-        {
-            "name": f"Render {name}",
-            "ansible.builtin.copy": {
-                "dest": str(folder / f"{name}.json"),
-                "mode": "0600",
-                "content": "{{ {'caddyfile': caddyfile, 'definition': __gateway_definition} | to_json }}",
-            },
-            # Not of the inventory: files of variables would win.
-            "vars": {
-                "caddyfile": caddyfile,
-                "trigger_origin": "https://trigger.example.com",
-                **parts(HOST, HOST),
-                **row,
-            },
-        }
-        for name, row in CASES.items()
-    ]
-    play = {
-        "name": "Render every case",
-        "hosts": "all",
-        "connection": "local",
-        "gather_facts": False,
-        "vars_files": [str(path) for path in sources],
-        "vars": {"ansible_python_interpreter": sys.executable},
-        "tasks": tasks,
+    given = {
+        "__caddyfile": template("gateway/templates/Caddyfile.j2"),
+        "trigger_origin": "https://trigger.example.com",
+        **parts(HOST, HOST),
     }
-    done = run_plays(folder, [play], "-i", f"{HOST},")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in CASES}
+    return render_cases(
+        tmp_path_factory.mktemp("gateway"),
+        *("trigger", "registry", "webapp", "gateway"),
+        host=HOST,
+        wanted={"caddyfile": "__caddyfile", "definition": "__gateway_definition"},
+        cases={name: given | case for name, case in CASES.items()},
+    )
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):

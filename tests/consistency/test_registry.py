@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.plays import run_plays
 
 Projects = dict[str, dict[str, Any]]
 
@@ -55,7 +56,7 @@ CONFIGS = {2: "/etc/docker/registry/config.yml", 3: "/etc/distribution/config.ym
 
 
 @pytest.fixture(scope="module")
-def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> dict[str, Any]:
+def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each case comes to, from one run: a case is a host."""
     folder = tmp_path_factory.mktemp("registry")
     (folder / "ca.pem").write_text(AUTHORITY)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.plays import run_plays
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Run the role's checks once. They only compare, so that no host is connected to."""
     folder = tmp_path_factory.mktemp("checks")
     hosts = {f"taken-{name}": dict(values) for name, values in TAKEN.items()}

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.plays import render_cases
 
 # Version -> line that it is deployed by, and whether that line is its own.
 VERSIONS = {
@@ -64,31 +63,19 @@ def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def chosen(root: Path, tmp_path_factory: pytest.TempPathFactory, run_plays: Callable[..., Any]) -> dict[str, Any]:
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Line and verdict that the role's variables give for each version."""
-    folder = tmp_path_factory.mktemp("versions")
-    files = sorted((root / "roles/trigger/vars/main").rglob("*.yml"))
-    rendered = "{{ dict(line=__trigger_line.name, tested=__trigger_version_is_tested) | to_json }}"
-    play = {
-        "name": "Choose lines",
-        "hosts": "localhost",
-        "gather_facts": False,
-        "vars": {"ansible_python_interpreter": sys.executable},
-        "vars_files": [str(path) for path in files],
-        "tasks": [
-            {
-                "name": "Choose a line",
-                "ansible.builtin.copy": {"dest": f"{folder}/{{{{ item }}}}.json", "content": rendered, "mode": "0600"},
-                "vars": {"trigger_version": "{{ item }}"},
-                "loop": list(VERSIONS),
-            }
-        ],
-    }
-    done = run_plays(folder, [play], "-i", "localhost,", "-c", "local")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return {version: json.loads((folder / f"{version}.json").read_text()) for version in VERSIONS}
+    return render_cases(
+        tmp_path_factory.mktemp("versions"),
+        "trigger",
+        host="control.example.com",
+        wanted={"line": "__trigger_line.name", "tested": "__trigger_version_is_tested"},
+        cases={version: {"trigger_version": version} for version in VERSIONS},
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_version_is_deployed_by_the_newest_line_that_is_not_newer(chosen: dict[str, Any], version: str) -> None:
+def test_a_version_is_deployed_by_the_newest_line_that_is_not_newer(
+    chosen: dict[str, dict[str, Any]], version: str
+) -> None:
     assert (chosen[version]["line"], chosen[version]["tested"]) == VERSIONS[version]

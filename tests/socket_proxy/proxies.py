@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +17,8 @@ from typing import Any
 
 from testbed import images
 from testbed.common import IMAGES, LABEL, ROOT, docker, lock
+
+from tests.plays import render_cases, template
 
 LABELS = ("--label", f"{LABEL}=proxy")
 SOCKET = Path("/var/run/docker.sock")
@@ -37,57 +36,25 @@ HAPROXIES = {"2.6": "trigger-testbed/haproxy:2.6", "3.0": "docker.io/library/hap
 
 def render(folder: Path, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Render the proxy for each case from the role's defaults: files (name -> text) and service."""
-    sources = [
-        path
-        for role in ("trigger", "supervisor")
-        for path in [
-            ROOT / f"roles/{role}/defaults/main.yml",
-            *sorted((ROOT / f"roles/{role}/vars/main").rglob("*.yml")),
-        ]
-    ]
-    supervisor = ROOT / "roles/supervisor"
-    config = supervisor / "templates/haproxy.cfg.j2"
     given = {
         "trigger_registry_host": REGISTRY,
         "__supervisor_socket_group": str(SOCKET.stat().st_gid),
         # Inside the role these are found by their names alone.
-        "__supervisor_proxy_config": f"{{{{ lookup('ansible.builtin.template', '{config}') }}}}",
-        "__supervisor_proxy_program": (supervisor / "files/create_body.lua").read_text(),
+        "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
+        "__supervisor_proxy_program": (ROOT / "roles/supervisor/files/create_body.lua").read_text(),
     }
     wanted = {
         "files": "__supervisor_proxy_files",
         "service": "__supervisor_proxy_service",
         "calls": "__supervisor_calls",
     }
-    content = f"{{{{ dict({', '.join(f'{name}={value}' for name, value in wanted.items())}) | to_json }}}}"
-    tasks = [
-        {
-            "name": f"Render {name}",
-            "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "mode": "0600", "content": content},
-            "vars": given | row,
-        }
-        for name, row in cases.items()
-    ]
-    play = {
-        "name": "Render every case",
-        "hosts": "all",
-        "connection": "local",
-        "gather_facts": False,
-        "vars_files": [str(path) for path in sources],
-        "vars": {"ansible_python_interpreter": sys.executable},
-        "tasks": tasks,
-    }
-    (folder / "play.json").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "worker.example.com,", "play.json"],
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+    return render_cases(
+        folder,
+        *("trigger", "supervisor"),
+        host="worker.example.com",
+        wanted=wanted,
+        cases={name: given | case for name, case in cases.items()},
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in cases}
 
 
 def have_image(version: str) -> str:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Plays that tests run with the collection of this checkout, and what variables of roles come to in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from testbed.common import ROOT
+
+
+def run_plays(
+    folder: Path, plays: list[dict[str, Any]], *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run plays from a folder of their own; any exit code is an answer."""
+    (folder / "play.json").write_text(json.dumps(plays))
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), *options, "play.json"],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            **environment,
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def variable_files(*roles: str) -> list[str]:
+    """Give the files of variables of some roles, in the order in which Ansible reads them."""
+    return [
+        str(path)
+        for role in roles
+        for path in [ROOT / f"roles/{role}/defaults/main.yml", *sorted((ROOT / f"roles/{role}/vars").rglob("*.yml"))]
+    ]
+
+
+def template(path: str) -> str:
+    """Give the expression for a file of a role's templates, which are found by name in the role alone."""
+    return f"{{{{ lookup('ansible.builtin.template', '{ROOT / 'roles' / path}') }}}}"
+
+
+def render_cases(
+    folder: Path,
+    *roles: str,
+    host: str,
+    wanted: Mapping[str, str],
+    cases: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Give what expressions come to on a host in each case: case -> name in `wanted` -> value.
+
+    The settings of a case are variables of its task: those of an inventory would lose against the files of the roles.
+    """
+    content = f"{{{{ dict({', '.join(f'{name}={expression}' for name, expression in wanted.items())}) | to_json }}}}"
+    play = {
+        "name": "Render every case",
+        "hosts": "all",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": variable_files(*roles),
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [
+            {
+                "name": f"Render {name}",
+                "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "mode": "0600", "content": content},
+                "vars": settings,
+            }
+            for name, settings in cases.items()
+        ],
+    }
+    (folder / "hosts.json").write_text(
+        json.dumps({group: {"hosts": {host: {}}} for group in ("trigger_control", "trigger_workers")})
+    )
+    done = run_plays(folder, [play], "-i", "hosts.json", ANSIBLE_INVENTORY_ENABLED="ansible.builtin.yaml")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in cases}
