@@ -7,7 +7,7 @@ import importlib.util
 from types import ModuleType
 
 import pytest
-from verification.deployment import ROOT
+from testbed.common import ROOT
 from verification.nodes import Node
 
 NASTY = {

@@ -7,8 +7,9 @@ import hashlib
 import json
 
 import yaml
+from testbed.common import ROOT
 from verification import expected
-from verification.deployment import ROOT, Deployment
+from verification.deployment import Deployment
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets
 

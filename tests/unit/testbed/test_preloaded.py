@@ -15,7 +15,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("plugins/modules", "plugins/module_utils", "packages"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "plugins/modules/told.py").write_text("first")
-    monkeypatch.setattr(preloaded, "ROOT", tmp_path)
+    monkeypatch.setattr(preloaded, "CACHE", tmp_path / ".cache")
     monkeypatch.setattr(preloaded, "PLUGINS", tmp_path / "plugins")
     monkeypatch.setattr(preloaded, "PACKAGES", tmp_path / "packages")
     return tmp_path

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from testbed import preloaded
+from testbed.common import ROOT, SHARED
 
 from . import expected
 from .nodes import Node
 from .secrets import Secrets
 
-ROOT = Path(__file__).resolve().parents[4]
 PLAYBOOK = "selfhosted.trigger_dev.site"
 # Role -> the group that it is for.
 ROLES = {"webapp": expected.CONTROL_GROUP, "supervisor": expected.WORKERS_GROUP}
@@ -185,7 +185,7 @@ class Deployment:
             row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
             playbook = str(scratch / "play.json")
             Path(playbook).write_text(json.dumps([row | {"roles": [f"selfhosted.trigger_dev.{role}"]}]))
-        command = [sys.executable, preloaded.__file__, "-i", inventory or self.inventory, *options]
+        command = [sys.executable, "-m", preloaded.__name__, "-i", inventory or self.inventory, *options]
         if values is not None:
             assert scratch is not None
             file = scratch / "values.json"
@@ -194,6 +194,7 @@ class Deployment:
             command += ["-e", f"@{file}"]
         environment = os.environ | {
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "PYTHONPATH": str(SHARED),
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
