@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import psycopg2
@@ -158,7 +159,10 @@ class RunEngine:
 
     async def dequeue(self, worker: Worker) -> list[Row]:
         """A long poll that does not end with its request: when the caller has gone, the run is taken all the same."""
-        key, seconds = queue_key(worker.group["masterQueue"]), self.state.settings.dequeue_seconds
+        key = queue_key(worker.group["masterQueue"])
+        # The oldest request gets the next run, so requests that began together must not stay in one order for ever:
+        # which of several workers takes a run is chance (measured).
+        seconds = self.state.settings.dequeue_seconds + random.uniform(0, 1)
         found = await self.state.patiently(lambda: self.state.redis.blpop([key], timeout=seconds))
         if not found:
             return []
