@@ -167,6 +167,7 @@ def test_both_ends_get_the_same_secret(
 
 def test_services_have_no_right_that_they_need_not(projects: Projects) -> None:
     for _, name, row in services(projects):
+        assert (row.get("sysctls") == {"net.ipv4.ip_forward": "0"}) == ("trigger-runner" in row["networks"]), name
         assert row["cap_drop"] == ["ALL"], name
         assert row["security_opt"] == ["no-new-privileges:true"], name
         assert not set(row) & {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode", "userns_mode"}, name

@@ -48,6 +48,13 @@ def test_containers_ask_for_no_right(node: Node) -> None:
         assert settings["NetworkMode"] not in ("host", "default", "bridge"), name
 
 
+def test_no_container_leads_from_tasks_into_other_networks(node: Node) -> None:
+    """A task that is root could send packets by way of the supervisor, past the firewall."""
+    for name, row in node.expected.items():
+        if any(network.startswith("trigger-runner") for network in row.networks):
+            assert node.output("docker exec %s cat /proc/sys/net/ipv4/ip_forward", name) == "0", name
+
+
 def test_containers_come_back_and_do_not_fill_the_disk(node: Node) -> None:
     for name in node.expected:
         settings = node.container(name)["HostConfig"]
