@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
-from story import CONTROL, FIRST, SECOND, THIRD, Story, inventory
+from story import CONTROL, FIRST, SECOND, SUPERVISOR, THIRD, Story, inventory
 from testbed.hello import Hello
 from verification import expected
 from verification.deployment import differences
-from verification.nodes import eventually
+from verification.nodes import Node, eventually
 
 PROXY = "trigger-supervisor-docker-socket-proxy-1"
 FIREWALL = "trigger-runner-firewall"
 DIRECTORY = f"{expected.DIRECTORY}/supervisor"
+
+
+def environment(node: Node) -> dict[str, str]:
+    """What the supervisor of a host has been told."""
+    told = json.loads(node.output("docker inspect --format '{{json .Config.Env}}' %s", SUPERVISOR))
+    return dict(line.split("=", 1) for line in told)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -145,6 +152,71 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert extra not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert story.play(playbook="workers").changes == []
+
+
+def test_a_worker_that_is_not_healthy_is_repaired(story: Story) -> None:
+    """Compose takes it for what it is meant to be, so only who looks at its health starts it anew."""
+    node, before = story.node(THIRD), story.since(THIRD)
+    # Its runs wait about 7 s for it, and its health is looked at four times before it counts.
+    node.output("docker kill --signal STOP %s", SUPERVISOR)
+    unhealthy = f"docker ps --quiet --filter health=unhealthy --filter name={SUPERVISOR}"
+    assert eventually(lambda: node.output(unhealthy) != "", seconds=180)
+    play = story.play("--limit", THIRD, playbook="workers")
+    assert play.code == 0, play.ending()
+    assert story.since(THIRD) != before
+    assert story.healthy(THIRD, SUPERVISOR)
+    # Workers ask all the time, so there is always a request to end.
+    assert [change for change in play.changes if "End the requests for work" in change], play.changes
+    assert story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS
+
+
+def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> None:
+    """What it took would wait for a container that nobody makes."""
+    node = story.node(THIRD)
+    wrong = node.output("docker inspect --format '{{.Config.Image}}' %s", SUPERVISOR)
+    before = story.deployment.state()
+    play = story.play(
+        "--limit", THIRD, playbook="workers", supervisor_proxy_image=wrong, supervisor_start_timeout_seconds=20
+    )
+    assert play.code != 0
+    assert "takes no more runs until that is repaired" in play.message, play.ending()
+    assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "false"
+    # The next run has it take some again.
+    play = story.play("--limit", THIRD, playbook="workers")
+    assert play.code == 0, play.ending()
+    assert differences(before, story.deployment.state()) == []
+    assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "true"
+
+
+def test_a_worker_that_cannot_be_moved_keeps_no_other_from_a_new_token(story: Story) -> None:
+    node, control = story.node(FIRST), story.node(CONTROL)
+    image = node.output("docker inspect --format '{{.Config.Image}}' %s", SUPERVISOR)
+    old = control.read(expected.TOKEN_FILE)
+
+    def have_it_fail_in_its_turn() -> None:
+        """From the moment on in which there is a new token, the image of its supervisor is nowhere."""
+        if eventually(lambda: control.read(expected.TOKEN_FILE) != old, seconds=300):
+            node.output("docker tag %s kept:1 && docker image rm %s", image, image)
+
+    accident = threading.Thread(target=have_it_fail_in_its_turn)
+    accident.start()
+    play = story.play(playbook="rotate_worker_token", supervisor_serial=1)
+    accident.join()
+    node.output("docker tag kept:1 %s && docker image rm kept:1", image)
+    assert play.code != 0
+    assert "The old token stays good until 10 minutes after" in play.message, play.ending()
+    assert f"has not deployed them: {FIRST}." in play.message
+    new = control.read(expected.TOKEN_FILE)
+
+    def has_it(name: str) -> bool:
+        return environment(story.node(name))["TRIGGER_WORKER_TOKEN"] == new
+
+    assert [name for name in (FIRST, SECOND, THIRD) if has_it(name)] == [SECOND, THIRD]
+    # While the old token is good, the next run moves it, too.
+    play = story.play(playbook="workers")
+    assert play.code == 0, play.ending()
+    moved = has_it(FIRST)
+    assert moved, "it was left behind"
 
 
 def test_a_lost_token_file_is_recovered(story: Story) -> None:
