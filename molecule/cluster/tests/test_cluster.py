@@ -37,6 +37,7 @@ def test_the_engine_of_the_operator_is_left_alone(operated: Node) -> None:
 def test_the_settings_of_the_operator_stay(operated: Node, deployment: Deployment) -> None:
     settings = json.loads(operated.read("/etc/docker/daemon.json"))
     assert settings["labels"] == ["owner=operator"]
+    assert settings["max-concurrent-uploads"] == 3
     assert set(settings["insecure-registries"]) == {"operator.example:5000", deployment.registry}
     assert "owner=operator" in operated.seen["info"]["Labels"]
     assert "operator.example:5000" in operated.seen["info"]["RegistryConfig"]["IndexConfigs"]
@@ -85,14 +86,17 @@ def test_a_fault_of_the_control_host_ends_the_run_before_any_host_changes(
 
 
 @pytest.mark.changes
-def test_one_worker_can_be_deployed_alone(deployment: Deployment) -> None:
+def test_one_worker_can_be_deployed_alone(deployment: Deployment, operated: Node, tmp_path: Path) -> None:
     """A new line in the inventory and --limit: the other hosts are asked for token and secrets, and left alone."""
     before = deployment.state()
-    worker = deployment.workers[-1]
+    worker = operated
     worker.output("docker compose --project-directory %s down", f"{expected.DIRECTORY}/supervisor")
     worker.output("rm -r %s", f"{expected.DIRECTORY}/supervisor")
-    play = deployment.play("--limit", worker.name)
+    # What the operator has set otherwise stays, and whoever wanted it hears of that.
+    unheeded = {"docker_engine_extra_config": {"max-concurrent-uploads": 9}}
+    play = deployment.play("--limit", worker.name, values=unheeded, scratch=tmp_path)
     assert play.code == 0, play.ending()
+    assert "stay as they are there: max-concurrent-uploads" in play.text
     assert play.changed[worker.name] > 0
     assert not any(count for name, count in play.changed.items() if name != worker.name)
     changed = differences(before, deployment.state())
