@@ -173,7 +173,6 @@ def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> N
     """What it took would wait for a container that nobody makes."""
     node = story.node(THIRD)
     wrong = node.output("docker inspect --format '{{.Config.Image}}' %s", SUPERVISOR)
-    before = story.deployment.state()
     play = story.play(
         "--limit", THIRD, playbook="workers", supervisor_proxy_image=wrong, supervisor_start_timeout_seconds=20
     )
@@ -183,7 +182,6 @@ def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> N
     # The next run has it take some again.
     play = story.play("--limit", THIRD, playbook="workers")
     assert play.code == 0, play.ending()
-    assert differences(before, story.deployment.state()) == []
     assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "true"
 
 
