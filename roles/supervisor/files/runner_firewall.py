@@ -68,6 +68,9 @@ CLOSED: Mapping[int, Sequence[str]] = {
     6: ("::/127", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
 }
 
+# Whether packets within bridges go through the filter; each bridge has switches of its own, too.
+FOR_ALL_BRIDGES = Path("/proc/sys/net/bridge")
+
 ENDPOINT = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:./]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
 
 
@@ -152,13 +155,37 @@ def own_addresses() -> list[Address]:
 
 
 def name_servers(settings: Path = ENGINE_SETTINGS, resolvers: Sequence[Path] = RESOLVERS) -> list[Address]:
-    """List who is asked for names from inside a container's network: the engine asks those of the loopback itself."""
-    texts = json.loads(settings.read_text()).get("dns", []) if settings.exists() else []
+    """List who is asked for names from inside a container's network: the engine asks those of the loopback itself.
+
+    Whatever cannot be read there is left out: rules without it are better than none.
+    """
+    texts = resolvers_of_the_engine(settings)
     if not texts:
-        files = [path.read_text() for path in resolvers if path.exists()]
-        texts = [word for text in files for word in re.findall(r"^nameserver\s+([0-9A-Fa-f.:]+)", text, re.MULTILINE)]
-    found = dict.fromkeys(map(ipaddress.ip_address, texts))
+        files = [path.read_text(errors="replace") for path in resolvers if path.exists()]
+        texts = [word for text in files for word in re.findall(r"^nameserver[ \t]+([^\s%]+)", text, re.MULTILINE)]
+    found: dict[Address, None] = {}
+    for text in texts:
+        try:
+            found[ipaddress.ip_address(text)] = None
+        except ValueError:
+            warn(f"{text} is no address of a name server")
     return [address for address in found if not address.is_loopback]
+
+
+def resolvers_of_the_engine(settings: Path) -> list[str]:
+    """Give those that stand in the engine's own settings."""
+    try:
+        return [str(text) for text in json.loads(settings.read_text())["dns"]]
+    except (FileNotFoundError, KeyError):
+        return []
+    except (OSError, TypeError, ValueError) as error:
+        warn(f"{settings}: {error}")
+        return []
+
+
+def warn(text: str, level: int = 4) -> None:
+    """Say what is wrong; systemd takes a number in front for its level, and keeps nothing below that of its unit."""
+    print(f"{f'<{level}>' if 'JOURNAL_STREAM' in os.environ else ''}{text}", file=sys.stderr)
 
 
 def destinations(texts: Iterable[str], resolver: Resolve, own: Callable[[], Iterable[Address]]) -> list[Destination]:
@@ -232,6 +259,13 @@ def rules(
     return lines
 
 
+def replace_file(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file as a whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+
+
 def run(*command: str, text: str = "") -> str:
     """Run a command that has to succeed."""
     try:
@@ -241,6 +275,34 @@ def run(*command: str, text: str = "") -> str:
     if done.returncode != 0:
         raise FirewallError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the kernel made of the rules: the tool writes them in a form of its own, by which others' hands are seen."""
+
+    path: Path
+
+    def read(self) -> dict[str, str]:
+        """Give the sum of each tool's rules. Where there is none, rules are loaded anew."""
+        try:
+            found: dict[str, str] = json.loads(self.path.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found
+
+    @staticmethod
+    def digest(lines: Sequence[str], listed: Sequence[str]) -> str:
+        """Sum up rules as they were written and as they are listed."""
+        return hashlib.sha256(json.dumps([lines, listed]).encode()).hexdigest()
+
+    def holds(self, tool: str, lines: Sequence[str], listed: Sequence[str]) -> bool:
+        """Tell whether the kernel has these rules, and they are as they were."""
+        return self.read().get(tool) == self.digest(lines, listed)
+
+    def keep(self, tool: str, lines: Sequence[str], listed: Sequence[str]) -> None:
+        """Keep in mind how the kernel lists these rules."""
+        replace_file(self.path, self.read() | {tool: self.digest(lines, listed)})
 
 
 @dataclass(frozen=True)
@@ -271,43 +333,40 @@ class Table:
         """Give the rules that call our chain."""
         return [line for line in listed if re.fullmatch(rf"-A \S+ -i \S+ -j {CHAIN}", line)]
 
-    def load(self, lines: Sequence[str], bridges: Iterable[str], *, dry_run: bool) -> list[str]:
+    def load(self, lines: Sequence[str], bridges: Iterable[str], record: Record, *, dry_run: bool) -> list[str]:
         """Bring the chain about and have it called; say what was missing."""
         listed = self.listed()
-        # The tool writes rules in a form of its own; so the first one carries a sum of all of them.
-        mark = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
         own = [line for line in listed if line.startswith(f"-A {CHAIN} ")]
-        todo = []
-        if len(own) != len(lines) or f"--comment {mark} " not in f"{own[0] if own else ''} ".replace('"', ""):
+        todo, commands = [], []
+        if not record.holds(self.tool, lines, own):
             todo.append(f"{self.tool}: {CHAIN} has {len(own)} rules of {len(lines)}, or others")
-            if not dry_run:
-                marked = [f"-m comment --comment {mark} {lines[0]}", *lines[1:]]
-                text = "\n".join(["*filter", f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {line}" for line in marked), "COMMIT"])
-                # The chain changes as a whole or not at all; without --noflush all others would be emptied.
-                run(f"{self.tool}-restore", "--wait", LOCK_SECONDS, "--noflush", text=text + "\n")
+            commands += [f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {line}" for line in lines)]
         # Before its first start the engine has not made its chain yet; it takes ours.
-        if not dry_run and bridges and "-N DOCKER-USER" not in listed:
-            self.command("--new-chain", "DOCKER-USER")
+        if bridges and "-N DOCKER-USER" not in listed:
+            commands.append("-N DOCKER-USER")
         for hook in HOOKS:
-            todo += self.call_from(hook, [line for line in listed if line.startswith(f"-A {hook} ")], bridges, dry_run)
+            calls = self.calls_from(hook, [line for line in listed if line.startswith(f"-A {hook} ")], bridges)
+            if calls:
+                todo.append(f"{self.tool}: {hook} does not begin with {CHAIN}")
+                commands += calls
+        if commands and not dry_run:
+            # All of it or nothing, without a moment in between; without --noflush all other rules would be thrown away.
+            text = "\n".join(["*filter", *commands, "COMMIT"])
+            run(f"{self.tool}-restore", "--wait", LOCK_SECONDS, "--noflush", text=text + "\n")
+            record.keep(self.tool, lines, [line for line in self.listed() if line.startswith(f"-A {CHAIN} ")])
         return todo
 
-    def call_from(self, hook: str, present: Sequence[str], bridges: Iterable[str], dry_run: bool) -> list[str]:
+    def calls_from(self, hook: str, present: Sequence[str], bridges: Iterable[str]) -> list[str]:
         """Have the chain called before any other rule of a hook: one that accepts would keep packets from it."""
         wanted = [f"-A {hook} -i {bridge} -j {CHAIN}" for bridge in sorted(bridges)]
         # On top of FORWARD the engine puts the rules of each network that it makes, and DOCKER-USER before these.
         before_all = hook == "FORWARD" and present[:1] == ["-A FORWARD -j DOCKER-USER"]
-        ours = [number for number, line in enumerate(present, 1) if line in self.jumps(present)]
-        first = [present[number - 1] for number in ours] if before_all else present[: len(wanted)]
+        ours = self.jumps(present)
+        first = ours if before_all else present[: len(wanted)]
         if sorted(first) == wanted and len(ours) == len(wanted):
             return []
-        if not dry_run:
-            for line in wanted:
-                self.command("--insert", *line.split()[1:])
-            # The old ones last, so that there is no moment without any.
-            for number in reversed(ours):
-                self.command("--delete", hook, str(number + len(wanted)))
-        return [f"{self.tool}: {hook} does not begin with {CHAIN}"]
+        # By what they say: the number of a rule may be another one's when somebody else changes rules, too.
+        return [*(line.replace("-A", "-D", 1) for line in ours), *(line.replace("-A", "-I", 1) for line in wanted)]
 
     def remove(self, *, dry_run: bool) -> list[str]:
         """Take the chain away, and nothing else."""
@@ -319,6 +378,9 @@ class Table:
                 self.command("--delete", *line.split()[1:])
             self.command("--flush", CHAIN)
             self.command("--delete-chain", CHAIN)
+            # That one was made here if no engine calls it and no operator has put anything in.
+            if [line for line in self.listed() if "DOCKER-USER" in line.split()] == ["-N DOCKER-USER"]:
+                self.command("--delete-chain", "DOCKER-USER")
         return [f"{self.tool}: {CHAIN} goes"]
 
 
@@ -336,21 +398,31 @@ def bridges_of_the_host() -> dict[str, Mapping[str, Any]]:
 def filter_bridged(bridges: Iterable[str], *, dry_run: bool) -> list[str]:
     """Have packets from one container to another go through the rules, which newer engines no longer see to."""
     todo = []
-    switches = Path("/proc/sys/net/bridge")
-    if not switches.exists():
+    if not FOR_ALL_BRIDGES.exists():
         todo.append("the module br_netfilter is not loaded")
         if not dry_run:
             run("modprobe", "br_netfilter")
-    for_all = switches / "bridge-nf-call-iptables"
-    if for_all.exists() and for_all.read_text().strip() != "0":
-        return todo
+            # It begins with all bridges, also those of others' machines and containers; ours are asked for below.
+            for switch in FOR_ALL_BRIDGES.glob("bridge-nf-call-*tables"):
+                switch.write_text("0")
     there = bridges_of_the_host()
-    for bridge in bridges:
-        if not there.get(bridge, {"nf_call_iptables": 1})["nf_call_iptables"]:
-            todo.append(f"packets within {bridge} do not go through the rules")
-            if not dry_run:
-                run("ip", "link", "set", bridge, "type", "bridge", "nf_call_iptables", "1", "nf_call_ip6tables", "1")
+    wanted = [
+        (bridge, switch)
+        for switch in ("nf_call_iptables", "nf_call_ip6tables")
+        if not is_on(FOR_ALL_BRIDGES / f"bridge-{switch.replace('_', '-')}")
+        for bridge in bridges
+        if bridge in there and not there[bridge][switch]
+    ]
+    for bridge, switch in wanted:
+        todo.append(f"packets within {bridge} do not go through the rules ({switch})")
+        if not dry_run:
+            run("ip", "link", "set", bridge, "type", "bridge", switch, "1")
     return todo
+
+
+def is_on(switch: Path) -> bool:
+    """Tell whether the kernel has something switched on."""
+    return switch.exists() and switch.read_text().strip() != "0"
 
 
 def with_name_servers(lines: Sequence[str], family: int) -> list[str]:
@@ -359,8 +431,9 @@ def with_name_servers(lines: Sequence[str], family: int) -> list[str]:
     return [lines[0], *(f"{condition} -j RETURN" for place in asked for condition in place.conditions()), *lines[1:]]
 
 
-def load(written: Mapping[str, Any], *, dry_run: bool) -> list[str]:
-    """Load rules that were written."""
+def load(written: Mapping[str, Any], path: Path, *, dry_run: bool) -> list[str]:
+    """Load rules that were written to a file."""
+    record = Record(path.with_name("loaded.json"))
     return [
         *filter_bridged(written["bridges"], dry_run=dry_run),
         *(
@@ -369,6 +442,7 @@ def load(written: Mapping[str, Any], *, dry_run: bool) -> list[str]:
             for line in table.load(
                 with_name_servers(written["rules"][str(table.family)], table.family),
                 written["bridges"],
+                record,
                 dry_run=dry_run,
             )
         ),
@@ -399,10 +473,8 @@ def apply(settings: Settings, path: Path, *, dry_run: bool) -> list[str]:
     if written != before:
         todo.append(f"{path} is another")
         if not dry_run:
-            temporary = path.with_suffix(".new")
-            temporary.write_text(json.dumps(written, indent=1) + "\n")
-            temporary.replace(path)
-    return todo + load(written, dry_run=dry_run)
+            replace_file(path, written)
+    return todo + load(written, path, dry_run=dry_run)
 
 
 def check(settings: Settings, path: Path) -> None:
@@ -441,12 +513,11 @@ def main(arguments: Sequence[str]) -> int:
                     todo = apply(settings, wanted.rules, dry_run=wanted.dry_run)
                 said = {"closed": closed(settings)}
             elif wanted.action == "load":
-                todo = load(json.loads(wanted.rules.read_text()), dry_run=wanted.dry_run)
+                todo = load(json.loads(wanted.rules.read_text()), wanted.rules, dry_run=wanted.dry_run)
             else:
                 todo = [line for table in tables() for line in table.remove(dry_run=wanted.dry_run)]
     except (FirewallError, OSError, ValueError) as error:
-        # Under systemd with the level of an error, below which its unit keeps nothing.
-        print(f"{'<3>' if 'JOURNAL_STREAM' in os.environ else ''}{error}", file=sys.stderr)
+        warn(str(error), level=3)
         return 1
     print(json.dumps({"changed": bool(todo), "done": todo} | said))
     return 0

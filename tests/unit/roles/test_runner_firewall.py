@@ -178,6 +178,29 @@ def test_rules_that_others_threw_away_come_back(host: Host) -> None:
     assert host.open() == OPEN
 
 
+def test_a_rule_that_somebody_exchanges_is_noticed(host: Host) -> None:
+    host.firewall("apply")
+    wanted = host.rules()
+    last = sum(line.startswith("-A TRIGGER-RUNNER ") for line in wanted)
+    host.run("iptables", "-R", "TRIGGER-RUNNER", str(last), "-d", CONTROL, "-j", "RETURN")
+    code, _, error = host.step(run=host.command("check"))
+    assert (code, f"TRIGGER-RUNNER has {last} rules of {last}, or others" in error) == (1, True), error
+    assert host.firewall("load")["changed"]
+    assert host.rules() == wanted
+    assert not host.firewall("load")["changed"]
+
+
+def test_rules_of_others_are_not_counted_off() -> None:
+    """Whoever changes rules at the same time may have moved them."""
+    calls = [f"-A INPUT -i {name} -j TRIGGER-RUNNER" for name in (BRIDGE, "trigger-r-gone")]
+    commands = program().Table(4).calls_from("INPUT", ["-A INPUT -j ACCEPT", *calls], [BRIDGE])
+    assert commands == [
+        f"-D INPUT -i {BRIDGE} -j TRIGGER-RUNNER",
+        "-D INPUT -i trigger-r-gone -j TRIGGER-RUNNER",
+        f"-I INPUT -i {BRIDGE} -j TRIGGER-RUNNER",
+    ]
+
+
 @pytest.mark.parametrize("hook", ["INPUT", "DOCKER-USER", "FORWARD"])
 def test_rules_that_somebody_puts_in_front_let_nothing_pass(host: Host, hook: str) -> None:
     host.firewall("apply")
@@ -209,7 +232,48 @@ def test_packets_within_the_bridge_are_looked_at(host: Host) -> None:
     assert not host.firewall("load")["changed"]
     host.run("ip", "link", "set", BRIDGE, "type", "bridge", "nf_call_iptables", "0")
     assert host.open() == OPEN | {f"{SUPERVISOR}:9090"}, "nothing was switched off, so the test above proves nothing"
-    assert host.firewall("load", "--dry-run")["done"] == [f"packets within {BRIDGE} do not go through the rules"]
+    assert host.firewall("load", "--dry-run")["done"] == [
+        f"packets within {BRIDGE} do not go through the rules (nf_call_iptables)"
+    ]
+
+
+def test_bridges_of_others_are_left_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that looks at packets within bridges begins with all of them."""
+    commands: list[tuple[str, ...]] = []
+    switches = {f"bridge-nf-call-{kind}tables": "1\n" for kind in ("ip", "ip6", "arp")}
+
+    def run(*command: str) -> str:
+        commands.append(command)
+        if command[0] == "modprobe":
+            (tmp_path / "bridge").mkdir()
+            for name, value in switches.items():
+                (tmp_path / "bridge" / name).write_text(value)
+        return json.dumps(
+            [
+                {"ifname": name, "linkinfo": {"info_data": {"nf_call_iptables": 0, "nf_call_ip6tables": 0}}}
+                for name in (BRIDGE, "virbr0")
+            ]
+        )
+
+    monkeypatch.setattr(program(), "FOR_ALL_BRIDGES", tmp_path / "bridge")
+    monkeypatch.setattr(program(), "run", run)
+    assert len(program().filter_bridged([BRIDGE], dry_run=False)) == 3
+    assert {(tmp_path / "bridge" / name).read_text().strip() for name in switches} == {"0"}
+    assert [command[6:] for command in commands if command[:3] == ("ip", "link", "set")] == [
+        ("nf_call_iptables", "1"),
+        ("nf_call_ip6tables", "1"),
+    ]
+    assert not [command for command in commands if "virbr0" in command]
+
+
+def test_switches_that_somebody_else_has_set_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program(), "FOR_ALL_BRIDGES", tmp_path)
+    switched_off = {BRIDGE: {"nf_call_iptables": 0, "nf_call_ip6tables": 0}}
+    monkeypatch.setattr(program(), "bridges_of_the_host", lambda: switched_off)
+    for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+        (tmp_path / name).write_text("1\n")
+    assert program().filter_bridged([BRIDGE], dry_run=False) == []
+    assert (tmp_path / "bridge-nf-call-iptables").read_text() == "1\n"
 
 
 def test_a_network_that_nobody_names_any_more_stays_closed(host: Host) -> None:
@@ -249,7 +313,7 @@ def test_removal_opens_everything_again(host: Host) -> None:
     before = host.rules()
     host.firewall("apply")
     assert host.firewall("remove")["changed"]
-    assert [line for line in host.rules() if line != "-N DOCKER-USER"] == before
+    assert host.rules() == before
     assert host.open() == EVERYTHING
     assert host.firewall("remove") == {"changed": False, "done": []}
 
@@ -293,6 +357,62 @@ def test_name_servers_that_containers_ask_themselves_are_found(tmp_path: Path) -
     assert list(map(str, found)) == ["192.0.2.1", "2001:db8::1"]
     settings.write_text(json.dumps({"dns": ["192.0.2.3"]}))
     assert list(map(str, program().name_servers(settings, (first, second)))) == ["192.0.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "resolver_file", "found"),
+    [
+        ("{", "nameserver 192.0.2.1\n", ["192.0.2.1"]),
+        ("[]", "nameserver 192.0.2.1\n", ["192.0.2.1"]),
+        ('{"dns": 5}', "nameserver 192.0.2.1\n", ["192.0.2.1"]),
+        ('{"dns": ["192.0.2.300", "192.0.2.3"]}', "", ["192.0.2.3"]),
+        (
+            "{}",
+            "nameserver 192.0.2\nnameserver fe80::1%eth0\nnameserver\nnameserver 192.0.2.1\n",
+            ["fe80::1", "192.0.2.1"],
+        ),
+    ],
+)
+def test_name_servers_that_cannot_be_read_keep_no_rule_away(
+    tmp_path: Path, settings: str, resolver_file: str, found: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine, resolvers = tmp_path / "daemon.json", tmp_path / "resolv.conf"
+    engine.write_text(settings)
+    resolvers.write_text(resolver_file)
+    assert list(map(str, program().name_servers(engine, (resolvers,)))) == found
+    assert capsys.readouterr().err != ""
+
+
+# What is not the internet, and what is, in both families.
+INNER = (
+    *("0.1.2.3", "10.255.0.1", "100.127.255.254", "127.0.0.53", "168.63.129.16", "169.254.169.254", "172.31.255.1"),
+    *("192.0.0.192", "192.168.1.1", "198.19.0.1", "224.0.0.251", "239.255.255.250", "240.0.0.1", "255.255.255.255"),
+    *(
+        "::",
+        "::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::1",
+        "2002:a00:1::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "ff02::1",
+    ),
+)
+OUTER = ("1.1.1.1", "9.255.255.255", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "2606:4700::1111")
+
+
+@pytest.mark.parametrize("address", INNER + OUTER)
+def test_what_is_not_the_internet_is_refused(address: str) -> None:
+    ip = ipaddress.ip_address(address)
+    settings = program().Settings(**SETTINGS | {"origins": [], "registry": []})
+    refused = [
+        line
+        for line in program().rules(settings, ip.version, resolver, own)
+        if (network := line.partition("-d ")[2].partition(" ")[0]) and ip in ipaddress.ip_network(network)
+    ]
+    assert all("-j REJECT" in line for line in refused)
+    assert bool(refused) is (address in INNER)
 
 
 def test_name_servers_are_open_for_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
