@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.plays import run_plays
+from tests.plays import render_cases, run_plays
 
 
 @dataclass(frozen=True)
@@ -275,3 +275,15 @@ def test_the_document_tells_the_truth_about_each_variable(root: Path) -> None:
     assert len(known) > 60
     assert sorted(known - set(found)) == []
     assert [name for name in public if f"`{name}`" not in text] == []
+
+
+def test_what_is_null_is_not_given_to_task_containers(tmp_path: Path) -> None:
+    """Null is how an inventory takes away what another part of it has set."""
+    (found,) = render_cases(
+        tmp_path,
+        *("trigger", "supervisor"),
+        host="worker1.example.com",
+        wanted={"given": "__supervisor_settings.RUNNER_ADDITIONAL_ENV_VARS"},
+        cases={"runner": {"trigger_origin": "http://localhost:8030", **TAKEN["runner"]}},
+    ).values()
+    assert found["given"] == "HTTP_PROXY=http://proxy.example.com:3128,LEVEL=3"

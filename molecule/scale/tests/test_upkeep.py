@@ -220,13 +220,28 @@ def test_a_lost_token_file_is_recovered(story: Story) -> None:
 
 
 def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
+    inventory(story.grown, FIRST, SECOND)
     before = story.deployment.state()
-    play = story.play("--limit", CONTROL, playbook="rotate_worker_token")
+    play = story.play(playbook="rotate_worker_token")
+    inventory(story.grown, FIRST, SECOND, THIRD)
     assert play.code != 0
-    assert "They would be cut off" in play.message
-    for name in (FIRST, SECOND, THIRD):
-        assert name in play.message
+    assert f"has not deployed them: {THIRD}. They would be cut off" in play.message
     assert differences(before, story.deployment.state()) == [], "something was changed all the same"
+
+
+def test_a_drain_goes_on_where_something_is_missing(story: Story) -> None:
+    node = story.node(THIRD)
+    # Runs may begin late then, and that is all.
+    play = story.play(playbook="drain_worker", worker=THIRD, __trigger_redis_container="nobody")
+    assert play.code == 0, play.ending()
+    assert "WARNING: Redis on the control host did not end the requests" in play.text
+    assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "false"
+    node.output("docker rm --force %s", SUPERVISOR)
+    play = story.play(playbook="drain_worker", worker=THIRD)
+    assert play.code == 0, play.ending()
+    assert play.changes == [], "a supervisor was started only to be told to take no runs"
+    assert story.play(playbook="workers").code == 0
+    assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "true"
 
 
 def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
