@@ -141,6 +141,7 @@ FILES = {
         "firewall/runner_firewall.py": ("file", 0o700, 0, 0),
         "firewall/settings.json": ROOT_FILE,
         "firewall/rules.json": ROOT_FILE,
+        "firewall/loaded.json": ROOT_FILE,
     },
 }
 OF_THE_GATEWAY = ("folder", 0o700, 65532, 65532)
