@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from verification.deployment import Play
 
-from tests.refusals.test_refusals import CHANGE, CONTROL, HERE, ROOT, inventory
+from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, ROOT, inventory
 
 WORKERS = ("worker1.example.com", "worker2.example.com")
 NEXT = "Have all workers on the present token"
@@ -62,13 +62,7 @@ def run(folder: Path, playbook: str, options: list[str]) -> Play:
             Path(sys.executable).with_name("ansible-playbook"),
             *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
         ],
-        env=os.environ
-        | {
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_FORCE_COLOR": "0",
-        },
+        env=os.environ | ANSIBLE,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -26,6 +26,13 @@ CHANGE = "the answering host was to be changed"
 KEYS = {"values", "control", "workers", "registry", "words", "unseen"}
 SITE: list[dict[str, Any]] = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
 CHECKS = 3
+# Hosts that only answer, and output that can be read.
+ANSIBLE = {
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+    "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
+    "ANSIBLE_NOCOLOR": "1",
+    "ANSIBLE_FORCE_COLOR": "0",
+}
 
 
 def inventory(folder: Path, case: dict[str, Any]) -> Path:
@@ -57,13 +64,7 @@ def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch:
     subprocess.run(
         [sys.executable, HERE / "play_all.py", playbook, *folders.values()],
         cwd=ROOT,
-        env=os.environ
-        | {
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_FORCE_COLOR": "0",
-        },
+        env=os.environ | ANSIBLE,
         stdin=subprocess.DEVNULL,
         check=True,
     )

@@ -411,7 +411,7 @@ def filter_bridged(bridges: Iterable[str], *, dry_run: bool) -> list[str]:
         for switch in ("nf_call_iptables", "nf_call_ip6tables")
         if not is_on(FOR_ALL_BRIDGES / f"bridge-{switch.replace('_', '-')}")
         for bridge in bridges
-        if bridge in there and not there[bridge][switch]
+        if not there.get(bridge, {}).get(switch, 1)
     ]
     for bridge, switch in wanted:
         todo.append(f"packets within {bridge} do not go through the rules ({switch})")
