@@ -237,6 +237,18 @@ def test_packets_within_the_bridge_are_looked_at(host: Host) -> None:
     ]
 
 
+def test_a_bridge_that_comes_after_the_rules_is_looked_at_too(host: Host) -> None:
+    """As on a new worker: the engine makes the network when the rules are there."""
+    settings = {"bridges": {BRIDGE: 8020, "trigger-r-late": 8020}}
+    host.run("sh", "-c", "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables")
+    host.firewall("apply", settings=settings)
+    host.run("ip", "link", "add", "trigger-r-late", "type", "bridge")
+    code, _, error = host.step(run=host.command("check", settings=settings))
+    assert (code, "packets within trigger-r-late do not go through the rules" in error) == (1, True), error
+    assert host.firewall("load")["changed"]
+    host.firewall("check", settings=settings)
+
+
 def test_bridges_of_others_are_left_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module that looks at packets within bridges begins with all of them."""
     commands: list[tuple[str, ...]] = []
