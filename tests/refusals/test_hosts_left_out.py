@@ -87,7 +87,11 @@ def test_hosts_that_are_left_out_are_told(tmp_path: Path, name: str) -> None:
     [
         ("rotate_worker_token", [], "PLAY [Deploy the workers]"),
         ("recover_worker_token", [], "PLAY [Recover the token of a worker group]"),
-        ("drain_worker", ["-e", f"worker={WORKERS[0]}", "--limit", WORKERS[0]], "PLAY [Drain the workers]"),
+        (
+            "drain_worker",
+            ["-e", f"worker={WORKERS[0]}", "--limit", WORKERS[0]],
+            "See whether there is such a supervisor",
+        ),
         (
             "drain_worker",
             ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpu"],
