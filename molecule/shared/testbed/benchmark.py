@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from . import images
+from . import images, node
 from .cluster import Cluster
 from .common import CACHE, LABEL, ROOT, TestbedError, docker, replace_file, run, say, step
 from .hello import Hello
@@ -37,29 +35,9 @@ def worker(number: int) -> str:
     return f"worker{number}.{NAME}"
 
 
-def _platform() -> dict[str, Any]:
-    """What the hosts of the scenario `scale` are started with."""
-    described = yaml.safe_load((ROOT / "molecule/scale/molecule.yml").read_text())
-    found: dict[str, Any] = described["platforms"][0]
-    return found
-
-
-def _start(name: str, platform: dict[str, Any]) -> None:
-    flags = [f"--cap-add={capability}" for capability in platform["capabilities"]]
-    flags += [f"--security-opt={option}" for option in platform["security_opts"]]
-    flags += [f"--volume={volume}" for volume in platform["volumes"]]
-    flags += [f"--tmpfs={path}" for path in platform["tmpfs"]]
-    flags += [f"--publish={port}" for port in platform["published_ports"] if name == CONTROL]
-    flags += [f"--cgroupns={platform['cgroupns_mode']}", f"--network=trigger-{NAME}", f"--label={LABEL}={NAME}"]
-    docker("run", "--detach", "--name", name, "--hostname", name, *flags, platform["image"])
-    run(
-        "docker",
-        "exec",
-        name,
-        "sh",
-        "-c",
-        "timeout 120 sh -c 'until systemctl is-system-running --wait; do sleep 1; done'",
-    )
+def _start(name: str, row: dict[str, Any]) -> None:
+    published = [f"--publish={port}" for port in row["published_ports"] if name == CONTROL]
+    node.start(name, row, NAME, f"--network=trigger-{NAME}", *published)
 
 
 def _inventory(workers: int) -> Path:
@@ -119,7 +97,7 @@ def measure() -> None:
     remove()
     try:
         docker("network", "create", "--label", f"{LABEL}={NAME}", f"trigger-{NAME}")
-        platform = _platform()
+        platform = node.platform("scale")
         with step(f"Starting {count + 1} hosts"), ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda name: _start(name, platform), [CONTROL, *(worker(n + 1) for n in range(count))]))
         rows = [
