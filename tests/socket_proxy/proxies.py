@@ -127,8 +127,13 @@ class Proxy:
 
 
 @contextmanager
-def proxy(name: str, image: str, row: dict[str, Any], folder: Path, engine: Path, on: str) -> Iterator[Proxy]:
-    """Run a proxy with everything that its row in the Compose file gives it, in front of the socket of an engine."""
+def proxy(
+    name: str, image: str, row: dict[str, Any], folder: Path, engine: Path, on: str, *, watched: bool = False
+) -> Iterator[Proxy]:
+    """Run a proxy with everything that its row in the Compose file gives it, in front of the socket of an engine.
+
+    Its health check only where it is `watched`: a request each second would stand among those of a test.
+    """
     service = row["service"]
     folder.mkdir()
     for file in row["files"]:
@@ -143,6 +148,11 @@ def proxy(name: str, image: str, row: dict[str, Any], folder: Path, engine: Path
         options.append(f"--volume={where}:{inside}")
     options += [f"--user={service['user']}", "--cap-drop=ALL", "--security-opt=no-new-privileges:true"]
     options += [f"--memory={service['memory_mib']}m", f"--network={on}"]
+    if watched:
+        kind, command = service["healthcheck"]["test"]
+        assert kind == "CMD-SHELL"
+        options += [f"--health-cmd={command}", "--health-interval=1s", "--health-timeout=5s", "--health-retries=4"]
+        options += ["--restart=unless-stopped"]
     docker("run", "--detach", "--name", name, *LABELS, *options, image)
     try:
         address = docker(
@@ -169,6 +179,7 @@ class Recorder:
 
     path: Path
     seen: list[tuple[str, bytes]] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
 
     def serve(self, listener: socket.socket) -> None:
         """Take connections until the listener is closed."""
@@ -177,6 +188,7 @@ class Recorder:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            self.connections.append(connection)
             threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
 
     def answer(self, connection: socket.socket) -> None:
@@ -209,8 +221,13 @@ def recorder(folder: Path) -> Iterator[Recorder]:
         listener.listen(64)
         found = Recorder(path)
         threading.Thread(target=found.serve, args=(listener,), daemon=True).start()
-        yield found
-        listener.shutdown(socket.SHUT_RDWR)
+        try:
+            yield found
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in found.connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def events(since: float, until: float, mark: str) -> list[dict[str, Any]]:
