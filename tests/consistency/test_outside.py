@@ -140,7 +140,7 @@ def test_time_zone_log_rotation_reservation_and_stop(outside: Projects, webapp: 
             assert row["environment"]["TZ"] == "Europe/Vienna"
             assert row["logging"]["options"] == {"max-size": "1m"}
     assert webapp["services"]["webapp"]["mem_reservation"] == "512m"
-    assert webapp["services"]["webapp"]["stop_grace_period"] == "90s"
+    assert webapp["services"]["webapp"]["stop_grace_period"] == "105s"
     assert "mem_reservation" not in webapp["services"]["electric"]
 
 

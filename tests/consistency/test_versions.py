@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from doubles.webapp import stop
 
 from tests.plays import render_cases
 
@@ -79,3 +80,27 @@ def test_a_version_is_deployed_by_the_newest_line_that_is_not_newer(
     chosen: dict[str, dict[str, Any]], version: str
 ) -> None:
     assert (chosen[version]["line"], chosen[version]["tested"]) == VERSIONS[version]
+
+
+def test_the_webapp_of_every_line_ends_by_itself_when_it_is_stopped(root: Path, tmp_path: Path) -> None:
+    """A kill loses what it is doing, and each second until the end is one without the API."""
+    names = ("GRACEFUL_SHUTDOWN_TIMEOUT", "ENABLE_CLUSTER", "WEB_CONCURRENCY")
+    environment = ", ".join(f"{name}=__webapp_environments.webapp.{name}" for name in names)
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        "webapp",
+        host="control.example.com",
+        wanted={"environment": f"dict({environment})", "grace": "__webapp_rows.services.webapp.stop_grace_period"},
+        cases={
+            line["name"]: {"trigger_version": line["tested"], "trigger_api_origin": "http://control.example.com:8030"}
+            for line in lines(root)
+        },
+    )
+    for name, row in rendered.items():
+        given = {key: str(value) for key, value in row["environment"].items() if value not in (None, "")}
+        seconds = stop.seconds(given, name)
+        assert seconds == 5, name
+        assert seconds + 10 < int(row["grace"].removesuffix("s")), name
+        # More than one process would have more than one memory of which tokens are good.
+        assert given.get("ENABLE_CLUSTER") is None or given["WEB_CONCURRENCY"] == "1", name

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from testbed.hello import Hello
 from verification.deployment import Deployment, Play
 from verification.nodes import Node
+from verification.outage import Outages, outages
 from verification.secrets import Secrets, leaks
 
 pytestmark = pytest.mark.changes
@@ -66,32 +68,47 @@ VALUES: dict[str, Any] = {
     "registry_gc_timer_enabled": True,
 }
 TIMER = "trigger-registry-gc.timer"
-Change = tuple[Play, dict[str, list[str]]]
+# A stop of 5 s and a start; one that lasts as long as workers keep connections open would take more than 60 s.
+OUTAGE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Change:
+    """A run, the command lines that were seen meanwhile (host -> lines), and how long the API was away."""
+
+    play: Play
+    seen: dict[str, list[str]]
+    outages: Outages
 
 
 @pytest.fixture(scope="module")
-def change(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Change:
-    """A run with other values, and the command lines that were seen meanwhile."""
-    with watched(deployment) as seen:
+def change(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPathFactory) -> Change:
+    """A run with other values."""
+    with watched(deployment) as seen, outages(hello.cluster.webapp) as away:
         play = deployment.play("-vvv", "--diff", values=VALUES, scratch=tmp_path_factory.mktemp("values"))
-    return play, seen
+    return Change(play, seen, away)
 
 
 def test_a_change_is_reported(deployment: Deployment, change: Change) -> None:
-    play, _ = change
+    play = change.play
     play.went_through(deployment)
     assert all(play.changed.values()), "every host had something to change"
     assert "mem_limit: 500m" in play.output, "the difference of a Compose file is shown"
 
 
+def test_a_change_takes_the_api_away_for_a_stop_and_a_start(change: Change) -> None:
+    assert change.play.code == 0
+    assert change.outages.seconds, "the webapp was not replaced"
+    assert change.outages.longest < OUTAGE_SECONDS, change.outages
+
+
 def test_the_output_of_a_change_tells_no_secret(secrets: Secrets, change: Change) -> None:
-    play, _ = change
+    play = change.play
     assert leaks(play.output, secrets.and_also(new_password=NEW_PASSWORD)) == set()
 
 
 def test_no_process_shows_a_secret_meanwhile(secrets: Secrets, change: Change) -> None:
-    _, seen = change
-    for name, lines in seen.items():
+    for name, lines in change.seen.items():
         assert any("docker" in line for line in lines), f"{name}: nothing was seen at all"
         shown = [line[:40] for line in lines if leaks(line, secrets.and_also(new_password=NEW_PASSWORD))]
         assert shown == [], name
@@ -106,7 +123,7 @@ def test_the_new_password_counts(control: Node, deployment: Deployment, change: 
 
 def test_a_timer_collects_the_garbage_of_the_registry(control: Node, change: Change) -> None:
     """And what it starts ends well."""
-    assert change[0].code == 0
+    assert change.play.code == 0
     assert control.output("systemctl is-enabled %s", TIMER) == "enabled"
     assert control.output("systemctl is-active %s", TIMER) == "active"
     control.output("systemctl start %s", TIMER.replace(".timer", ".service"))

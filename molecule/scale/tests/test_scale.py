@@ -16,6 +16,7 @@ from traffic import Entry, Traffic, ended, history, ledger
 from verification import expected
 from verification.deployment import State, differences
 from verification.nodes import eventually
+from verification.outage import outages
 from verification.secrets import leaks
 
 RUNNERS = "docker ps --no-trunc --quiet --filter name=^runner-"
@@ -87,8 +88,12 @@ def test_a_change_rolls_through_the_workers_one_after_the_other(story: Story, tr
 def test_a_new_token_reaches_every_worker_and_the_old_one_is_refused(story: Story, traffic: Traffic) -> None:
     old = story.node(CONTROL).read(expected.TOKEN_FILE)
     secrets = story.deployment.secrets()
-    play = story.play(playbook="rotate_worker_token", supervisor_serial="50%")
+    with outages(traffic.cluster.webapp) as away:
+        play = story.play(playbook="rotate_worker_token", supervisor_serial="50%")
     assert play.code == 0, play.ending()
+    # The webapp is restarted twice: so that the old token holds while workers are moved, and so that it is refused.
+    assert away.seconds
+    assert away.longest < 30, away
     new = story.node(CONTROL).read(expected.TOKEN_FILE)
     rotated = new != old
     assert rotated, "the token is still the old one"

@@ -13,7 +13,19 @@ from typing import Any, cast
 
 import pytest
 from doubles import postgres, socketio
-from doubles.webapp import api, clickhouse, login, migrate, objectstore, pgoutput, replication, runs, state, worker_auth
+from doubles.webapp import (
+    api,
+    clickhouse,
+    login,
+    migrate,
+    objectstore,
+    pgoutput,
+    replication,
+    runs,
+    state,
+    stop,
+    worker_auth,
+)
 
 
 @pytest.mark.parametrize(
@@ -260,3 +272,20 @@ def test_row_for_clickhouse() -> None:
     assert found["attempt"] == 1
     gone = replication.clickhouse_row(pgoutput.Change("delete", "TaskRun", {"id": "c1"}), 100)
     assert gone["_is_deleted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "seconds"),
+    [
+        ("4.2", {}, 60),
+        ("4.2", {"GRACEFUL_SHUTDOWN_TIMEOUT": "5000"}, 5),
+        ("4.2", {"GRACEFUL_SHUTDOWN_TIMEOUT": ""}, None),
+        ("4.2", {"GRACEFUL_SHUTDOWN_TIMEOUT": "5000", "ENABLE_CLUSTER": "1"}, 5),
+        ("4.5", {"GRACEFUL_SHUTDOWN_TIMEOUT": "5000"}, None),
+        ("4.5", {"GRACEFUL_SHUTDOWN_TIMEOUT": "5000", "ENABLE_CLUSTER": "true"}, None),
+        ("4.5", {"GRACEFUL_SHUTDOWN_TIMEOUT": "5000", "ENABLE_CLUSTER": "1"}, 5),
+        ("4.5", {"ENABLE_CLUSTER": "1"}, 30),
+    ],
+)
+def test_how_long_a_stop_takes(line: str, environment: dict[str, str], seconds: float | None) -> None:
+    assert stop.seconds(environment, line) == seconds

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 from redis.asyncio import Redis
 
-from doubles.rules import fatal, load, number, quirks
+from doubles.rules import fatal, line, load, number, quirks
 from doubles.webapp.api import Api
 from doubles.webapp.database import Database
 from doubles.webapp.log import log, plain
@@ -23,6 +24,7 @@ from doubles.webapp.objectstore import object_store, prove
 from doubles.webapp.replication import Replication
 from doubles.webapp.runs import RunEngine
 from doubles.webapp.state import State, redis_options, settings
+from doubles.webapp.stop import seconds
 from doubles.webapp.worker_auth import WorkerAuthentication, bootstrap
 
 RULES = Path(__file__).with_name("rules.yml")
@@ -62,10 +64,10 @@ async def serve() -> None:
 
     app = web.Application(middlewares=[access], client_max_size=16 << 20)
     app.add_routes([*Login(state).routes(), *api.routes()])
-    # As long as the original takes to stop while requests for work are open (measured): what is short ends well.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", config.port).start()
+    site = web.TCPSite(runner, "0.0.0.0", config.port)
+    await site.start()
     plain(f"✅ server ready: http://localhost:{config.port} [NODE_ENV: {environment.get('NODE_ENV')}]")
 
     beside = [asyncio.create_task(bootstrap(state)), asyncio.create_task(engine.sweep())]
@@ -82,10 +84,14 @@ async def serve() -> None:
         asyncio.get_running_loop().add_signal_handler(number_, stop.set)
     await stop.wait()
     log("info", "SIGTERM received, closing")
+    left = seconds(environment, line())
+    await site.stop()
     for task in beside:
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)
-    await runner.cleanup()
+    await asyncio.sleep(math.inf if left is None else left)
+    # Whatever is open then ends with the process.
+    os._exit(0)
 
 
 def main() -> None:
