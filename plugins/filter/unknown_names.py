@@ -16,21 +16,28 @@ def _hosts(names: list[str]) -> str:
 
 
 def unknown_names(
-    names: Mapping[str, Iterable[str]], known: Mapping[str, Iterable[str]], foreign: Iterable[str] = ()
+    names: Mapping[str, Iterable[str]],
+    known: Mapping[str, Iterable[str]],
+    foreign: Iterable[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Say of each unknown name on which hosts it is set, and which known name is the nearest."""
+    """Say of each unknown name which hosts have it, and what it is called now, or which known name is the nearest."""
+    renamed = renamed or {}
     every = sorted({name for group in known.values() for name in group})
     passed = {*every, *foreign}
     prefixes = tuple(f"{role}_" for role in known)
     found: dict[str, list[str]] = {}
     for host, given in names.items():
         for name in given:
-            if name.startswith(prefixes) and name not in passed:
+            if (name in renamed or name.startswith(prefixes)) and name not in passed:
                 found.setdefault(name, []).append(host)
     result = []
     for name, hosts in sorted(found.items()):
         nearest = get_close_matches(name, every, n=1, cutoff=0.7)
-        guess = f"; the nearest known name is {nearest[0]}" if nearest else ""
+        if name in renamed:
+            guess = f"; it is called {renamed[name]} now"
+        else:
+            guess = f"; the nearest known name is {nearest[0]}" if nearest else ""
         result.append(f"{name} (set for {_hosts(hosts)}{guess})")
     return result
 

@@ -24,24 +24,64 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     "drain-nobody": ("drain_worker", [], [*WORKERS, "set it to worker hosts"]),
     "drain-a-stranger": (
         "drain_worker",
-        ["-e", "worker=worker3.example.com"],
-        [*WORKERS, "worker is 'worker3.example.com'"],
+        ["-e", "worker_hosts=worker3.example.com"],
+        [*WORKERS, "worker_hosts is 'worker3.example.com'"],
     ),
-    "drain-another": ("drain_worker", ["-e", f"worker={WORKERS[0]}", "--limit", WORKERS[1]], [WORKERS[0], "--limit"]),
+    "drain-another": (
+        "drain_worker",
+        ["-e", f"worker_hosts={WORKERS[0]}", "--limit", WORKERS[1]],
+        [WORKERS[0], "--limit"],
+    ),
     "drain-no-instance": (
         "drain_worker",
-        ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpus"],
+        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus"],
         ["worker_instance is 'gpus'", f"{WORKERS[0]} has {WORKERS[0]}, gpu"],
     ),
     "remove-no-instance": (
         "remove_worker",
-        ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpus"],
+        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus"],
         ["worker_instance is 'gpus'", f"{WORKERS[0]} has {WORKERS[0]}, gpu"],
     ),
     "forget-no-instance": (
         "remove_worker",
-        ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpus", "-e", "remove_worker_lost=true"],
+        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus", "-e", "worker_decommissioned_enabled=true"],
         ["worker_instance is 'gpus'"],
+    ),
+    # Passed over, it would mean all supervisors of the host.
+    "remove-a-misspelt-instance": (
+        "remove_worker",
+        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instnace=gpu"],
+        ["worker_instnace", "the nearest known name is worker_instance"],
+    ),
+    "remove-by-a-former-name": (
+        "remove_worker",
+        ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpu"],
+        ["worker (set for", "it is called worker_hosts now"],
+    ),
+    "rotate-a-misspelt-group": (
+        "rotate_worker_token",
+        ["-e", "worker_token_gruop=eu"],
+        ["worker_token_gruop", "the nearest known name is worker_token_group"],
+    ),
+    "log-in-a-misspelt-mail": (
+        "login_link",
+        ["-e", "login_link_mail=me@example.com"],
+        ["login_link_mail", "the nearest known name is login_link_email"],
+    ),
+    "verify-by-a-former-name": (
+        "verify",
+        ["-e", "verify_free_min_percent=5"],
+        ["verify_free_min_percent", "it is called trigger_disk_free_min_percent now"],
+    ),
+    "prepare-a-misspelt-user": (
+        "registry_client",
+        ["-e", "registry_client_usre=anna"],
+        ["registry_client_usre", "the nearest known name is registry_client_user"],
+    ),
+    "remove-not-a-boolean": (
+        "remove_worker",
+        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_decommissioned_enabled=perhaps"],
+        ["worker_decommissioned_enabled", "perhaps"],
     ),
 }
 
@@ -54,7 +94,8 @@ def run(folder: Path, playbook: str, options: list[str]) -> Play:
             "workers": {
                 WORKERS[0]: {"supervisor_instances": [{"name": WORKERS[0]}, {"name": "gpu"}]},
                 WORKERS[1]: {},
-            }
+            },
+            "developers": {"anna.example.com": {}},
         },
     )
     done = subprocess.run(
@@ -89,12 +130,12 @@ def test_hosts_that_are_left_out_are_told(tmp_path: Path, name: str) -> None:
         ("recover_worker_token", [], "PLAY [Recover the token of a worker group]"),
         (
             "drain_worker",
-            ["-e", f"worker={WORKERS[0]}", "--limit", WORKERS[0]],
+            ["-e", f"worker_hosts={WORKERS[0]}", "--limit", WORKERS[0]],
             "See whether there is such a supervisor",
         ),
         (
             "drain_worker",
-            ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpu"],
+            ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpu"],
             "See whether there is such a supervisor",
         ),
     ],

@@ -41,6 +41,7 @@ def inventory(folder: Path, case: dict[str, Any]) -> Path:
         "trigger_control": case.get("control", {CONTROL: {}}),
         "trigger_workers": case.get("workers", {CONTROL: {}}),
         "trigger_registry": case.get("registry", {}),
+        "trigger_developers": case.get("developers", {}),
     }
     variables = {
         "ansible_connection": "answering",

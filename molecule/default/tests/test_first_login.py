@@ -105,10 +105,10 @@ def test_a_dry_run_makes_nothing(project: Project) -> None:
     play = project.play("--check", "--diff")
     assert play.code == 0, play.ending()
     assert [change.partition(": ")[2] for change in play.changes] == [
-        "Have a personal access token",
-        "Keep it where the operator wants it",
-        "Have the organisation",
-        "Have the project",
+        "Create a personal access token",
+        "Write it to first_project_token_file",
+        "Create the organisation",
+        "Create the project",
     ]
     assert not project.file.exists()
     assert project.deployment.sql('SELECT count(*) FROM "User"') == users

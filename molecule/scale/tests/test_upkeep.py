@@ -141,7 +141,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert story.play(playbook="workers").changes == []
 
     # And away again, alone.
-    play = story.play(playbook="remove_worker", worker=FIRST, worker_instance=extra)
+    play = story.play(playbook="remove_worker", worker_hosts=FIRST, worker_instance=extra)
     assert play.code == 0, play.ending()
     assert story.since(FIRST) == before
     assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
@@ -232,12 +232,12 @@ def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
 def test_a_drain_goes_on_where_something_is_missing(story: Story) -> None:
     node = story.node(THIRD)
     # Runs may begin late then, and that is all.
-    play = story.play(playbook="drain_worker", worker=THIRD, __trigger_redis_container="nobody")
+    play = story.play(playbook="drain_worker", worker_hosts=THIRD, __trigger_redis_container="nobody")
     assert play.code == 0, play.ending()
     assert "WARNING: Redis on the control host did not end the requests" in play.text
     assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "false"
     node.output("docker rm --force %s", SUPERVISOR)
-    play = story.play(playbook="drain_worker", worker=THIRD)
+    play = story.play(playbook="drain_worker", worker_hosts=THIRD)
     assert play.code == 0, play.ending()
     assert play.changes == [], "a supervisor was started only to be told to take no runs"
     assert story.play(playbook="workers").code == 0
@@ -245,10 +245,10 @@ def test_a_drain_goes_on_where_something_is_missing(story: Story) -> None:
 
 
 def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
-    refused = story.play(playbook="remove_worker", worker=THIRD, remove_worker_lost=True)
+    refused = story.play(playbook="remove_worker", worker_hosts=THIRD, worker_decommissioned_enabled=True)
     assert refused.code != 0, "a worker that is alive was forgotten"
     assert THIRD in story.ages()
-    wrong = story.play(playbook="remove_worker", worker="nobody.example.com")
+    wrong = story.play(playbook="remove_worker", worker_hosts="nobody.example.com")
     assert wrong.code != 0
-    assert "worker is 'nobody.example.com'" in wrong.message
+    assert "worker_hosts is 'nobody.example.com'" in wrong.message
     assert story.play(playbook="drain_worker").code != 0, "nobody was named"

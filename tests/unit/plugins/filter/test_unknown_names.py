@@ -34,3 +34,12 @@ def test_foreign_names_are_passed_over_and_never_proposed() -> None:
     assert unknown_names({"a": ["webapp_quantile", "webapp_quantiles"]}, KNOWN, ["webapp_quantile"]) == [
         "webapp_quantiles (set for a)"
     ]
+
+
+def test_a_former_name_is_told_its_new_one_whatever_it_starts_like() -> None:
+    renamed = {"worker": "worker_hosts", "webapp_door": "webapp_port"}
+    assert unknown_names({"a": ["worker", "webapp_door", "workers"]}, KNOWN, renamed=renamed) == [
+        "webapp_door (set for a; it is called webapp_port now)",
+        "worker (set for a; it is called worker_hosts now)",
+    ]
+    assert unknown_names({"a": ["worker"]}, KNOWN, ["worker"], renamed) == []

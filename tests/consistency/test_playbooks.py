@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Variables that playbooks read belong to roles, and their names are checked first: a misspelt one is noticed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment, meta
+
+PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
+# What Ansible gives, and what is internal.
+OTHER = re.compile(r"ansible_\w+|__\w+|groups|hostvars|inventory_hostname|item|lookup|now|query|dict|zip")
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    """Read a playbook."""
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text())
+    return found
+
+
+def plays(path: Path) -> list[dict[str, Any]]:
+    """Give the plays of a playbook, those of imported ones too."""
+    found = []
+    for row in load(path):
+        imported = row.get("ansible.builtin.import_playbook")
+        found += plays(path.parent / imported) if imported else [row]
+    return found
+
+
+@pytest.fixture(scope="module")
+def public(root: Path) -> set[str]:
+    """Every variable that an operator may set."""
+    return {name for path in root.glob("roles/*/defaults/main.yml") for name in yaml.safe_load(path.read_text()) or {}}
+
+
+class Known(dict[str, Any]):
+    """Filters or tests of any name."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return str
+
+
+ENVIRONMENT = Environment(autoescape=True)
+ENVIRONMENT.filters, ENVIRONMENT.tests = Known(), Known()
+
+
+def read(value: object, key: str = "") -> set[str]:
+    """Name the variables that expressions anywhere in a value read."""
+    if isinstance(value, dict):
+        return set().union(*(read(each, name) for name, each in value.items()))
+    if isinstance(value, list):
+        return set().union(*(read(each, key) for each in value))
+    if not isinstance(value, str):
+        return set()
+    text = f"{{{{ {value} }}}}" if key in ("when", "that", "changed_when", "failed_when") else value
+    return set(meta.find_undeclared_variables(ENVIRONMENT.parse(text)))
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_variables_of_playbooks_belong_to_roles(path: Path, public: set[str]) -> None:
+    assert {name for name in read(load(path)) if name not in public and not OTHER.fullmatch(name)} == set()
+    for name in re.findall(r"-e (\w+)=", path.read_text()):
+        assert name in public, name
+    for names in re.findall(r"^# ((?:[a-z]+_\w+(?:, )?)+): ", path.read_text(), re.MULTILINE):
+        assert set(names.split(", ")) <= public, names
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) -> None:
+    """Roles other than `trigger` depend on it, and it begins with the names."""
+    for play in plays(path):
+        tasks = [*play.get("roles", []), *play.get("tasks", [])]
+        first = tasks[0]
+        role = first.get("role") or next(
+            (
+                first[key]["name"]
+                for key in ("ansible.builtin.import_role", "ansible.builtin.include_role")
+                if key in first
+            ),
+            None,
+        )
+        if role is None:
+            # It asks no host, so nothing can have changed.
+            assert "ansible.builtin.assert" in first or "block" in first, first
+            if "block" in first:
+                role = first["block"][0]["ansible.builtin.import_role"]["name"]
+            else:
+                continue
+        name = role.rpartition(".")[2]
+        needs = yaml.safe_load((root / "roles" / name / "meta/main.yml").read_text())["dependencies"]
+        assert name == "trigger" or {"role": "selfhosted.trigger_dev.trigger"} in needs, name
+        return
+
+
+def test_former_names_lead_to_present_ones(root: Path, public: set[str]) -> None:
+    renamed = yaml.safe_load((root / "roles/trigger/vars/main/renamed.yml").read_text())["__trigger_renamed"]
+    assert set(renamed.values()) <= public
+    assert not set(renamed) & public
