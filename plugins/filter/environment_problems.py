@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,6 +22,12 @@ NUMBER = re.compile(r"-?([0-9]+([.][0-9]*)?|[.][0-9]+)")
 VARIABLE = re.compile(r"(?<![\w.])((?:__)?(?:trigger|webapp|registry|supervisor)_\w+)(?:[.]([a-z_]+)|\['([^']+)'\])?")
 SECRETS = "__trigger_secret_values"
 INNER = "__"
+# Types with bounds: `integer 1..100`, `number 0..`, `number >1`.
+BOUNDED = re.compile(r"(integer|number) (?:([0-9]+)[.][.]([0-9]*)|>([0-9]+))")
+# The rate limiter takes no other unit, and throws while the webapp loads.
+TIME_SPAN = re.compile(r"[0-9]+ ?(ms|s|m|h|d)")
+DURATION = re.compile(r"[0-9]+ *(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?|w|weeks?|y|years?)", re.IGNORECASE)
+MACHINE_PRESETS = ("micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x")
 
 
 def _split(text: str) -> Any:
@@ -77,6 +85,28 @@ def _compiles(text: str) -> bool:
     return True
 
 
+def _is_date_time(text: str) -> bool:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z", text):
+        return False
+    try:
+        datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _are_presets(text: str) -> bool:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return bool(names) and all(name in MACHINE_PRESETS for name in names)
+
+
 def _within(text: str, low: float, high: float) -> bool:
     return bool(NUMBER.fullmatch(text)) and low <= float(text) <= high
 
@@ -121,6 +151,15 @@ TYPES: dict[str, tuple[str, Callable[[str], bool]]] = {
         lambda text: all(re.fullmatch(r"[^=,]+=[^=,]*", pair) for pair in text.split(",")),
     ),
     "32 bytes": ("exactly 32 bytes", lambda text: len(text.encode()) == 32),
+    "time span": ("a number with ms, s, m, h or d, such as 10s or 1 m", lambda text: bool(TIME_SPAN.fullmatch(text))),
+    "duration": (
+        "a number with a unit, such as 30d, 1h or 2 weeks",
+        lambda text: bool(DURATION.fullmatch(text.strip())),
+    ),
+    "date and time": ("a date and time in UTC, such as 2032-01-01T00:00:00Z", _is_date_time),
+    "json object": ("a JSON object", _is_json_object),
+    "protocol": ("lowercase letters and digits", lambda text: bool(re.fullmatch(r"[a-z0-9]+", text))),
+    "machine presets": (f"a list, with commas, of {', '.join(MACHINE_PRESETS)}", _are_presets),
 }
 
 
@@ -136,20 +175,64 @@ class Problem:
     variables: list[str]
 
 
+@dataclass(frozen=True)
+class Need:
+    """Variables that a program needs as soon as another one has one of some values."""
+
+    values: tuple[str, ...]
+    # Name -> what it has to be; nothing: whatever, but not empty.
+    others: Mapping[str, tuple[str, ...]]
+
+
+def _rows(text: str) -> list[list[str]]:
+    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")][1:]
+    for row in rows:
+        known = len(row) > 2 and (row[2] in TYPES or "|" in row[2] or BOUNDED.fullmatch(row[2]))
+        if not known or len(row) > 4 or (len(row) == 4 and ": " not in row[3]):
+            raise AnsibleFilterError(f"environment_problems: the schema has a row that cannot be read: {row}")
+    return rows
+
+
 def parse_schema(text: str) -> dict[str, dict[str, str]]:
     """Read the rows of a schema: service -> name -> type."""
     schema: dict[str, dict[str, str]] = {}
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    for row in rows[1:]:
-        if len(row) != 3 or (row[2] not in TYPES and "|" not in row[2]):
-            raise AnsibleFilterError(f"environment_problems: the schema has a row that cannot be read: {row}")
-        schema.setdefault(row[0], {})[row[1]] = row[2]
+    for service, name, kind, *_ in _rows(text):
+        schema.setdefault(service, {})[name] = kind
     return schema
+
+
+def parse_needs(text: str) -> dict[str, dict[str, Need]]:
+    """Read what variables of a schema need beside them: service -> name -> need."""
+    needs: dict[str, dict[str, Need]] = {}
+    for service, name, _, *more in _rows(text):
+        for cell in more:
+            values, _, others = cell.partition(": ")
+            pairs = (other.partition("=") for other in others.split())
+            needs.setdefault(service, {})[name] = Need(
+                tuple(values.split("|")), {key: tuple(filter(None, wanted.split("|"))) for key, _, wanted in pairs}
+            )
+    return needs
+
+
+def _bounds(kind: str, text: str) -> str:
+    match = BOUNDED.fullmatch(kind)
+    if match is None:
+        return ""
+    noun, low, high, above = match.groups()
+    words = f"a {'whole number' if noun == 'integer' else 'number'} "
+    words += f"above {above}" if above else f"from {low} to {high}" if high else f"of at least {low}"
+    if not (INTEGER if noun == "integer" else NUMBER).fullmatch(text):
+        return words
+    value = float(text)
+    holds = value > float(above) if above else float(low) <= value <= float(high or "inf")
+    return "" if holds else words
 
 
 def requirement(kind: str, value: object) -> str:
     """Say what a value should be and is not; empty when it is."""
     text = str(value)
+    if BOUNDED.fullmatch(kind):
+        return _bounds(kind, text)
     if kind in TYPES:
         words, holds = TYPES[kind]
         return "" if holds(text) else words
@@ -198,6 +281,31 @@ def sources(definitions: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     return result
 
 
+def _given(value: object) -> bool:
+    return value is not None and value != ""
+
+
+def _unmet(
+    service: str, needs: Mapping[str, Need], environment: Mapping[str, object], added: Mapping[str, object], where: str
+) -> list[Problem]:
+    """Find what is switched on without what it needs; the values that are told are those of the schema."""
+    merged, problems = {**environment, **added}, list[Problem]()
+    for name, need in needs.items():
+        value = str(merged.get(name)).lower()
+        if not _given(merged.get(name)) or value not in need.values:
+            continue
+        missing = [
+            f"{other}={' or '.join(wanted)}" if wanted else other
+            for other, wanted in need.others.items()
+            if not _given(merged.get(other)) or (wanted and str(merged[other]) not in wanted)
+        ]
+        if missing:
+            source = f"{where}.{name}" if name in added else name
+            message = f"{source}: with {name}={value} the {service} needs {', '.join(missing)} as well."
+            problems.append(Problem(service, name, "error", message, "", [source]))
+    return problems
+
+
 def _advice(names: Iterable[str]) -> str:
     listed = list(names)
     return f" Set {' or '.join(listed)}." if listed else ""
@@ -209,6 +317,7 @@ def _judge(service: str, name: str, value: object, names: Mapping[str, str], var
         close = get_close_matches(name, [known for known in names if "*" not in known], n=1, cutoff=0.7)
         nearest = close[0] if close else ""
         hint = f"; did you mean {nearest}?" if nearest else "."
+        hint += f" To set it all the same, add {name} to trigger_extra_names."
         message = f"{' or '.join(variables) or name}: the {service} of this version is not known to read {name}{hint}"
         return Problem(service, name, "unknown", message, nearest, variables)
     wanted = requirement(kind, value)
@@ -223,13 +332,15 @@ def environment_problems(
     extra: Mapping[str, Mapping[str, object]] | None = None,
     extra_variable: str = "",
     definitions: Iterable[str] = (),
+    other_names: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Hold every value against the schema, and what users add against what the role sets itself."""
     if not isinstance(environments, Mapping) or not isinstance(extra or {}, Mapping):
         raise AnsibleFilterError(
             "environment_problems: environments and extra must be dictionaries, service -> name -> value"
         )
-    known, origin, problems = parse_schema(schema), sources(definitions), list[Problem]()
+    known, needs, origin, free = parse_schema(schema), parse_needs(schema), sources(definitions), set(other_names)
+    problems = list[Problem]()
     for service, environment in environments.items():
         names, added = known.get(service, {}), dict((extra or {}).get(service) or {})
         variable = extra_variable.format(service=service)
@@ -247,9 +358,10 @@ def environment_problems(
                 (
                     _judge(service, name, value, names, [f"{variable}.{name}"])
                     for name, value in added.items()
-                    if name not in environment and value is not None
+                    if name not in environment and value is not None and (name not in free or find_type(names, name))
                 ),
             )
+        problems += _unmet(service, needs.get(service, {}), environment, added, variable)
     return [asdict(problem) for problem in problems]
 
 

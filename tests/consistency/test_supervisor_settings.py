@@ -130,6 +130,14 @@ REFUSED = {
         {"supervisor_extra_env": {"DOCKER_REGISTRY_PASSWORD": "hidden-value"}},
         ["DOCKER_REGISTRY_PASSWORD", "trigger_secrets.registry_password"],
     ),
+    "misspelt": Refused(
+        {"supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
+        ["KUBERNETES_NAMESPACES; did you mean KUBERNETES_NAMESPACE?", "trigger_extra_names"],
+    ),
+    "companions": Refused(
+        {"trigger_version": "v4.5.12", "supervisor_extra_env": {"WORKLOAD_TOKEN_ENFORCEMENT": "log"}},
+        ["supervisor_extra_env.WORKLOAD_TOKEN_ENFORCEMENT", "needs WORKLOAD_TOKEN_SECRET"],
+    ),
     "several": Refused(
         {"supervisor_dequeue_interval_ms": 0, "supervisor_metrics_host": "x", "supervisor_extra_env": {"DEBUG": "1"}},
         ["supervisor_dequeue_interval_ms", "supervisor_metrics_host", "supervisor_debug_enabled"],
@@ -142,7 +150,8 @@ TAKEN: dict[str, dict[str, Any]] = {
     "ends": {"supervisor_dequeue_scaling_ewma_alpha": 1, "supervisor_dequeue_scaling_damping_factor": 0},
     "runner": {"supervisor_runner_extra_env": {"HTTP_PROXY": "http://proxy.example.com:3128", "LEVEL": 3, "NO": None}},
     "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
-    "misspelt": {"supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
+    "newer": {"trigger_version": "v4.2.1", "supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
+    "vouched": {"trigger_extra_names": ["BRAND_NEW"], "supervisor_extra_env": {"BRAND_NEW": "x"}},
     "platform": {"supervisor_runner_platform": "linux/arm64/v8"},
     "all-images": {"supervisor_allowed_images": []},
     "classic": {"supervisor_proxy_mode": "classic", "supervisor_allowed_images": ["ghcr.io/"]},
@@ -251,7 +260,7 @@ def test_every_number_has_a_range(root: Path) -> None:
     assert sorted(ranged) == sorted(numbers)
 
 
-def test_a_name_that_is_not_known_is_a_warning(outcome: Outcome) -> None:
+def test_a_name_that_is_not_known_is_a_warning_with_a_later_release(outcome: Outcome) -> None:
     (warning,) = re.findall(r"WARNING: [^\n]*", outcome.output)
     assert "KUBERNETES_NAMESPACES; did you mean KUBERNETES_NAMESPACE?" in warning
 

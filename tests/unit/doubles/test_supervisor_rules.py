@@ -10,6 +10,7 @@ from doubles import rules
 from doubles.supervisor import config
 
 TABLE = rules.load(Path(config.__file__).with_name("rules.yml"))
+NEWER = rules.load(Path(config.__file__).with_name("rules.yml"), "4.5")
 GOOD = {
     "TRIGGER_API_URL": "http://control.lab:8030",
     "TRIGGER_WORKER_TOKEN": "tr_wgt_x",
@@ -18,8 +19,8 @@ GOOD = {
 }
 
 
-def ends(environment: dict[str, str]) -> bool:
-    return any(rules.fatal(TABLE, environment, stage) for stage in ("schema", "client"))
+def ends(environment: dict[str, str], table: list[rules.Rule] = TABLE) -> bool:
+    return any(rules.fatal(table, environment, stage) for stage in ("schema", "client"))
 
 
 def test_the_four_required_variables_are_enough() -> None:
@@ -82,6 +83,24 @@ def test_empty_port_is_zero_and_empty_booleans_are_false() -> None:
     assert defaults.workload_enabled
     assert defaults.autoremove
     assert defaults.enforce_presets
+
+
+@pytest.mark.parametrize(
+    ("changes", "fatal"),
+    [
+        ({}, False),
+        ({"WORKLOAD_TOKEN_ENFORCEMENT": "log"}, True),
+        ({"WORKLOAD_TOKEN_ENFORCEMENT": "log", "WORKLOAD_TOKEN_SECRET": "s"}, False),
+        ({"DELETE_CHECKPOINTS_ON_COMPLETION": "true"}, True),
+        ({"DELETE_CHECKPOINTS_ON_COMPLETION": "true", "WORKLOAD_TOKEN_ENFORCEMENT": "disabled"}, True),
+        ({"TRIGGER_DEQUEUE_BACKPRESSURE_ENABLED": "true"}, True),
+        ({"TRIGGER_DEQUEUE_BACKPRESSURE_ENABLED": "true", "TRIGGER_DEQUEUE_BACKPRESSURE_REDIS_HOST": "redis"}, False),
+        ({"TRIGGER_WARM_START_VERIFY_DELAY_MS": "999"}, True),
+    ],
+)
+def test_the_newer_line_has_rules_of_its_own(changes: dict[str, str], fatal: bool) -> None:
+    assert ends({**GOOD, **changes}, NEWER) == fatal
+    assert not ends({**GOOD, **changes})
 
 
 @pytest.mark.parametrize(

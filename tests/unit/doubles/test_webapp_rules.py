@@ -121,6 +121,7 @@ def test_empty_value_ends_the_process_at_validation(name: str) -> None:
         ({"CLICKHOUSE_URL": "http://u:p@trigger-clickhouse:8123?secure=true"}, "clickhouse"),
         ({"CLICKHOUSE_URL": "https://u:p@trigger-clickhouse:8443?secure=false"}, "clickhouse"),
         ({"DATABASE_HOST": "trigger-postgres"}, "wait"),
+        ({"NODE_OPTIONS": "--max-old-space=4096"}, "node"),
     ],
 )
 def test_wrong_value_ends_the_container(changes: dict[str, str], stage: str) -> None:
@@ -222,7 +223,12 @@ PUBLISHED = "managed-" + "secret"
         ({"MANAGED_WORKER_SECRET": ""}, "node"),
         ({"MANAGED_WORKER_SECRET": PUBLISHED}, "node"),
         ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "1"}, None),
-        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "true"}, "node"),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "true"}, None),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "yes"}, "node"),
+        ({"OTLP_RATE_LIMIT_WINDOW": "60"}, "node"),
+        ({"OBJECT_STORE_DEFAULT_PROTOCOL": "S3"}, "node"),
+        ({"RUN_OPS_DATABASE_URL": "postgresql://db/main?schema="}, "node"),
+        ({"MARQS_WORKER_COUNT": "many"}, None),
         ({"REALTIME_STREAMS_S2_SKIP_ACCESS_TOKENS": "1"}, "node"),
     ],
 )

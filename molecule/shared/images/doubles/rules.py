@@ -27,8 +27,9 @@ class Rule:
     effect: str
     stage: str = ""
     quirk: str = ""
-    when: Mapping[str, str] = field(default_factory=dict)
-    unless: Mapping[str, str] = field(default_factory=dict)
+    # Name -> the value, or the list of values, with which the rule holds or does not.
+    when: Mapping[str, Any] = field(default_factory=dict)
+    unless: Mapping[str, Any] = field(default_factory=dict)
     # Version lines that have the rule; none named: all.
     lines: tuple[str, ...] = ()
     argument: Any = None
@@ -99,6 +100,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "range": lambda text, ends: (
         None if is_number(text) and ends[0] <= float(text or 0) <= ends[1] else f"must be within {ends}"
     ),
+    "above": lambda text, low: None if is_number(text) and float(text or 0) > low else f"must be greater than {low}",
     "matches": lambda text, pattern: None if re.fullmatch(pattern, text) else f"must match {pattern}",
     "parameter_not_empty": lambda text, name: f"{name} must not be empty" if parameter(text, name) == "" else None,
     "none_of": lambda text, values: "is a published default" if text in values else None,
@@ -123,9 +125,13 @@ def check(rule: Rule, variable: str, environment: Environment) -> str | None:
     return CHECKS[rule.kind](value, rule.argument)
 
 
+def _has(environment: Environment, name: str, wanted: Any) -> bool:
+    return environment.get(name) in (wanted if isinstance(wanted, list) else [wanted])
+
+
 def applies(rule: Rule, environment: Environment) -> bool:
-    wanted = all(environment.get(name) == value for name, value in rule.when.items())
-    return wanted and not any(environment.get(name) == value for name, value in rule.unless.items())
+    wanted = all(_has(environment, *pair) for pair in rule.when.items())
+    return wanted and not any(_has(environment, *pair) for pair in rule.unless.items())
 
 
 def judge(rules: list[Rule], environment: Environment) -> list[Finding]:

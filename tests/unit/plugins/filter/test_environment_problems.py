@@ -10,6 +10,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_probl
     TYPES,
     FilterModule,
     environment_problems,
+    parse_needs,
     parse_schema,
     requirement,
     sources,
@@ -17,8 +18,13 @@ from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_probl
 
 SCHEMAS = sorted((Path(__file__).parents[4] / "roles/webapp/files/schema").glob("*.tsv"))
 SCHEMA = """# comment
-service	name	type
+service	name	type	needs
 webapp	SMTP_PORT	port
+webapp	S2_ENABLED	0|1	1: S2_ACCESS_TOKEN S2_BASIN
+webapp	S2_ACCESS_TOKEN	text
+webapp	S2_BASIN	text
+webapp	CLEAN	boolean	true|1: MODE=log|enforce
+webapp	MODE	disabled|log|enforce
 webapp	SMTP_HOST	text
 webapp	ENCRYPTION_KEY	32 bytes
 webapp	RUN_OPS_*	text
@@ -62,6 +68,12 @@ GOOD: dict[str, list[object]] = {
     "regular expression": ["", "^me@example\\.com$", "(?<name>a)(?<!b)"],
     "pairs": ["A=b", "A=b,C="],
     "32 bytes": ["0" * 32],
+    "time span": ["10s", "1 m", "500ms", "7d"],
+    "duration": ["30d", "1h", "2 weeks", "1Y"],
+    "date and time": ["2032-01-01T00:00:00Z", "2032-01-01T00:00:00.000Z"],
+    "json object": ["{}", '{"a": [1]}'],
+    "protocol": ["s3", "r2"],
+    "machine presets": ["small-1x", "micro, large-2x"],
 }
 BAD = {
     "text": [""],
@@ -89,6 +101,18 @@ BAD = {
     "regular expression": ["(", "[a-"],
     "pairs": ["A", "A=b=c", "=b"],
     "32 bytes": ["0" * 64, "é" * 32, ""],
+    "time span": ["60", "10 seconds", "1.5s", "s", "10  s", "-1s", ""],
+    "duration": ["30", "soon", "1.5h", ""],
+    "date and time": ["2032-01-01", "2032-01-01T00:00:00", "2032-01-01T00:00:00+02:00", "2032-13-01T00:00:00Z", ""],
+    "json object": ["[]", "{", "1", ""],
+    "protocol": ["S3", "my-store", ""],
+    "machine presets": ["small", "small-1x;micro", "", ","],
+}
+BOUNDED = {
+    "integer 1..8": (["1", "8"], ["0", "9", "1.5", "x", ""], "a whole number from 1 to 8"),
+    "integer 1000..": (["1000", "999999"], ["999", "-1", "x"], "a whole number of at least 1000"),
+    "number 0..": (["0", "0.5"], ["-0.1", "x"], "a number of at least 0"),
+    "number >1": (["1.7"], ["1", "0", "x"], "a number above 1"),
 }
 
 
@@ -110,6 +134,13 @@ def test_a_bad_value_does_not(kind: str, value: object) -> None:
 def test_every_type_is_tried() -> None:
     assert set(GOOD) == set(TYPES)
     assert set(BAD) == set(TYPES) - {"any"}
+
+
+@pytest.mark.parametrize("kind", BOUNDED)
+def test_bounds_are_kept(kind: str) -> None:
+    good, bad, words = BOUNDED[kind]
+    assert [requirement(kind, value) for value in good] == [""] * len(good)
+    assert [requirement(kind, value) for value in bad] == [words] * len(bad)
 
 
 def test_a_choice_is_a_word_in_exactly_its_spelling() -> None:
@@ -161,9 +192,35 @@ def test_extra_environment_is_checked_as_well() -> None:
 def test_an_unknown_name_is_told_with_the_nearest_one() -> None:
     (typo,) = problems({}, {"SMTP_PROT": "25"})
     assert (typo["kind"], typo["nearest"]) == ("unknown", "SMTP_PORT")
-    assert typo["message"].endswith("did you mean SMTP_PORT?")
+    assert "did you mean SMTP_PORT?" in typo["message"]
+    assert "trigger_extra_names" in typo["message"]
     (far,) = problems({}, {"ENTIRELY_DIFFERENT": "25"})
     assert (far["kind"], far["nearest"]) == ("unknown", "")
+
+
+def test_a_name_that_the_operator_vouches_for_is_free() -> None:
+    added = {"webapp": {"BRAND_NEW": "x", "SMTP_PORT": "abc"}}
+    found = environment_problems({"webapp": {}}, SCHEMA, added, other_names=["BRAND_NEW", "SMTP_PORT"])
+    assert [problem["name"] for problem in found] == ["SMTP_PORT"]
+
+
+def test_what_is_switched_on_needs_its_companions() -> None:
+    (half,) = problems({}, {"S2_ENABLED": "1", "S2_BASIN": "logs"})
+    assert half["kind"] == "error"
+    assert (
+        half["message"]
+        == "webapp_extra_env.webapp.S2_ENABLED: with S2_ENABLED=1 the webapp needs S2_ACCESS_TOKEN as well."
+    )
+    assert problems({}, {"S2_ENABLED": "1", "S2_BASIN": "logs", "S2_ACCESS_TOKEN": "x"}) == []
+    assert problems({"S2_ACCESS_TOKEN": "x", "S2_BASIN": "y"}, {"S2_ENABLED": "1"}) == []
+    assert problems({}, {"S2_ENABLED": "0"}) == []
+
+
+@pytest.mark.parametrize(("mode", "fits"), [("log", True), ("enforce", True), ("disabled", False), (None, False)])
+def test_a_companion_may_have_to_be_something(mode: str | None, fits: bool) -> None:
+    found = problems({}, {"CLEAN": "True"} | ({"MODE": mode} if mode else {}))
+    assert [problem["name"] for problem in found] == ([] if fits else ["CLEAN"])
+    assert fits or "MODE=log or enforce" in found[0]["message"]
 
 
 def test_a_star_stands_for_anything() -> None:
@@ -197,7 +254,15 @@ def test_definitions_that_go_in_circles_end() -> None:
     assert sources(circle)["webapp"]["A"] == ["webapp_x"]
 
 
-@pytest.mark.parametrize("text", ["service\tname\ttype\nwebapp\tA", "service\tname\ttype\nwebapp\tA\tno such type"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "service\tname\ttype\nwebapp\tA",
+        "service\tname\ttype\nwebapp\tA\tno such type",
+        "service\tname\ttype\tneeds\nwebapp\tA\ttext\tB",
+        "service\tname\ttype\tneeds\nwebapp\tA\ttext\t1: B\tmore",
+    ],
+)
 def test_a_broken_schema_is_refused(text: str) -> None:
     with pytest.raises(AnsibleFilterError, match="cannot be read"):
         parse_schema(text)
@@ -214,6 +279,60 @@ def test_the_schemas_of_the_role_can_be_read(path: Path) -> None:
     schema = parse_schema(path.read_text())
     assert {"webapp", "supervisor"} <= set(schema)
     assert schema["webapp"]["ENCRYPTION_KEY"] == "32 bytes"
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
+def test_needs_of_the_schemas_name_variables_and_values_that_exist(path: Path) -> None:
+    schema, needs = parse_schema(path.read_text()), parse_needs(path.read_text())
+    assert {"GITHUB_APP_ENABLED", "S2_ENABLED"} <= set(needs["webapp"])
+    for service, rows in needs.items():
+        for name, need in rows.items():
+            assert not [value for value in need.values if requirement(schema[service][name], value)], name
+            for other, wanted in need.others.items():
+                assert not [value for value in wanted if requirement(schema[service][other], value)], other
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
+def test_no_star_hides_the_type_of_a_variable(path: Path) -> None:
+    """Upstream reads one family by a pattern: the object stores that a protocol names."""
+    schema = parse_schema(path.read_text())
+    for service in ("webapp", "supervisor"):
+        stars = [name for name in schema[service] if "*" in name]
+        assert all(name.startswith("OBJECT_STORE_*_") for name in stars)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTLP_RATE_LIMIT_ENABLED", "true"),
+        ("OTLP_RATE_LIMIT_WINDOW", "60"),
+        ("SCHEDULE_WORKER_ENABLED", "false"),
+        ("PRIVATE_CONNECTIONS_ENABLED", "true"),
+        ("OBJECT_STORE_DEFAULT_PROTOCOL", "S3"),
+        ("OBJECT_STORE_ARCHIVE_BASE_URL", "s3.example.com"),
+        ("RUN_OPS_DATABASE_URL", "mysql://db/main"),
+        ("GITHUB_APP_ENABLED", "1"),
+        ("S2_ENABLED", "1"),
+        ("VERBOSE_GRAPHILE_LOGGING", "1"),
+    ],
+)
+def test_what_4_5_does_not_take_is_found(name: str, value: str) -> None:
+    found = environment_problems({"webapp": {}}, SCHEMAS[-1].read_text(), {"webapp": {name: value}}, "extra")
+    assert [problem["name"] for problem in found] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOW_INSECURE_DEFAULT_SECRETS", "true"),
+        ("SCHEDULE_WORKER_ENABLED", "0"),
+        ("OTLP_RATE_LIMIT_WINDOW", "1 m"),
+        ("RUN_ENGINE_MAXIMUM_DEBOUNCE_DURATION_MS", "0"),
+        ("HTTPS_PROXY", "http://proxy.example.com:3128"),
+    ],
+)
+def test_what_4_5_takes_passes(name: str, value: str) -> None:
+    assert environment_problems({"webapp": {}}, SCHEMAS[-1].read_text(), {"webapp": {name: value}}, "extra") == []
 
 
 def test_a_newer_schema_knows_what_is_new_and_has_forgotten_what_is_gone() -> None:
