@@ -252,10 +252,11 @@ def test_health_checks_use_what_the_genuine_image_holds(projects: Projects) -> N
             lexer.whitespace_split = True
             parts = [
                 list(group)
-                for split, group in itertools.groupby(lexer, lambda word: word in ("|", "||", "&&", ";"))
+                for split, group in itertools.groupby(lexer, lambda word: not word.strip(";|&()"))
                 if not split
             ]
-            used = {"sh", *(part[0] for part in parts)}
+            # What the shell itself does, and the patterns of a case, need no program.
+            used = {"sh", *(part[0] for part in parts if not re.match(r"(case|esac|exit|kill)$|\*|\w+=", part[0]))}
         assert used <= set(tools[row["image"].rpartition(":")[0]]), f"{name}: {used}"
         assert "localhost" not in " ".join(words), f"{name}: localhost may be ::1, on which not every program listens"
 
