@@ -9,6 +9,9 @@ operator's rules as before. Pulls of images do not come this way.
 once a minute, for others may have thrown the rules away; `check` fails where rules are not in force, also because a
 network has another bridge than they are for; `remove` takes them out of the kernel. Each prints one JSON object that
 says what was done, or with --dry-run what there is to do; `apply` and `check` also name what must be found closed.
+
+Since the last boot the rules were loaded once where the file --proof exists. The supervisor's container mounts it, so
+without it the engine cannot start that container.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ if TYPE_CHECKING:  # these need a newer Python than a host may have
     Resolve = Callable[[str], Iterable[Address]]
 
 CHAIN = "TRIGGER-RUNNER"
+PROOF = Path("/run/trigger-runner-firewall")
 # The engine leaves DOCKER-USER to us and calls it first, also after its restart. FORWARD is for engines whose own rules
 # are no longer iptables' (29 and later can do that).
 HOOKS = ("INPUT", "FORWARD", "DOCKER-USER")
@@ -244,6 +248,8 @@ def rules(
     if family == 6:
         # Neighbours find each other by these.
         lines += [f"-p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j RETURN" for kind in (133, 134, 135, 136)]
+    # A packet of no connection (a TCP segment without flags) has no original destination for the rules below to match.
+    lines += ["-m conntrack --ctstate INVALID,UNTRACKED -j DROP"]
     for bridge, port in settings.bridges.items():
         # Of those on its own network a container reaches the supervisor; other containers there are other runs.
         lines += [
@@ -431,22 +437,34 @@ def with_name_servers(lines: Sequence[str], family: int) -> list[str]:
     return [lines[0], *(f"{condition} -j RETURN" for place in asked for condition in place.conditions()), *lines[1:]]
 
 
-def load(written: Mapping[str, Any], path: Path, *, dry_run: bool) -> list[str]:
-    """Load rules that were written to a file."""
+def load(written: Mapping[str, Any], path: Path, proof: Path, *, dry_run: bool) -> list[str]:
+    """Load rules that were written to a file.
+
+    The tables come first: what the kernel cannot do for packets within bridges must keep no rule away.
+    """
     record = Record(path.with_name("loaded.json"))
-    return [
-        *filter_bridged(written["bridges"], dry_run=dry_run),
-        *(
-            line
-            for table in tables()
-            for line in table.load(
-                with_name_servers(written["rules"][str(table.family)], table.family),
-                written["bridges"],
-                record,
-                dry_run=dry_run,
-            )
-        ),
+    todo = [
+        line
+        for table in tables()
+        for line in table.load(
+            with_name_servers(written["rules"][str(table.family)], table.family),
+            written["bridges"],
+            record,
+            dry_run=dry_run,
+        )
     ]
+    if not proof.exists():
+        todo.append(f"{proof} is missing")
+        if not dry_run:
+            proof.touch()
+    try:
+        todo += filter_bridged(written["bridges"], dry_run=dry_run)
+    except (FirewallError, OSError) as error:
+        raise FirewallError(
+            "the rules are loaded, but task containers of this host reach each other, for packets within a bridge do "
+            f"not go through the rules: {error}"
+        ) from None
+    return todo
 
 
 def closed(
@@ -461,7 +479,7 @@ def closed(
     ]
 
 
-def apply(settings: Settings, path: Path, *, dry_run: bool) -> list[str]:
+def apply(settings: Settings, path: Path, proof: Path, *, dry_run: bool) -> list[str]:
     """Resolve names, write the rules where the boot finds them, load them."""
     before = json.loads(path.read_text()) if path.exists() else {"bridges": {}}
     # A network that nobody names any more may still hold task containers; its rules go when it goes.
@@ -474,12 +492,12 @@ def apply(settings: Settings, path: Path, *, dry_run: bool) -> list[str]:
         todo.append(f"{path} is another")
         if not dry_run:
             replace_file(path, written)
-    return todo + load(written, path, dry_run=dry_run)
+    return todo + load(written, path, proof, dry_run=dry_run)
 
 
-def check(settings: Settings, path: Path) -> None:
+def check(settings: Settings, path: Path, proof: Path) -> None:
     """See that the rules are in force."""
-    wrong = apply(settings, path, dry_run=True)
+    wrong = apply(settings, path, proof, dry_run=True)
     # The engine keeps a network's bridge when only its name in the settings changes.
     wrong += [
         f"there is no bridge {bridge}: its network was made by something else, remove it"
@@ -496,6 +514,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("action", choices=("apply", "check", "load", "remove"))
     parser.add_argument("--settings", type=Path, default=Path(__file__).with_name("settings.json"))
     parser.add_argument("--rules", type=Path, default=Path(__file__).with_name("rules.json"))
+    parser.add_argument("--proof", type=Path, default=PROOF)
     parser.add_argument("--dry-run", action="store_true")
     wanted = parser.parse_args(arguments)
     os.umask(0o077)
@@ -508,14 +527,16 @@ def main(arguments: Sequence[str]) -> int:
             if wanted.action in ("apply", "check"):
                 settings = Settings.read(wanted.settings)
                 if wanted.action == "check":
-                    check(settings, wanted.rules)
+                    check(settings, wanted.rules, wanted.proof)
                 else:
-                    todo = apply(settings, wanted.rules, dry_run=wanted.dry_run)
+                    todo = apply(settings, wanted.rules, wanted.proof, dry_run=wanted.dry_run)
                 said = {"closed": closed(settings)}
             elif wanted.action == "load":
-                todo = load(json.loads(wanted.rules.read_text()), wanted.rules, dry_run=wanted.dry_run)
+                todo = load(json.loads(wanted.rules.read_text()), wanted.rules, wanted.proof, dry_run=wanted.dry_run)
             else:
                 todo = [line for table in tables() for line in table.remove(dry_run=wanted.dry_run)]
+                if not wanted.dry_run:
+                    wanted.proof.unlink(missing_ok=True)
     except (FirewallError, OSError, ValueError) as error:
         warn(str(error), level=3)
         return 1

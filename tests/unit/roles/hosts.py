@@ -2,7 +2,8 @@
 """A worker host and what is around it, in network namespaces: real packets through the kernel's real filter.
 
 Run inside a network namespace of its own, which is the host. Each line of the input is a step, as JSON; for each one a
-line is printed: {"probe": true} which doors a runner finds open, {"run": [...]} what a command on the host printed.
+line is printed: {"probe": true} which doors a runner finds open, {"run": [...]} what a command on the host printed,
+{"flagless": address} nothing, and the runner has sent a TCP segment without flags there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -53,12 +55,27 @@ def opened(door: tuple[str, int]) -> bool:
     return True
 
 
+def send_flagless(address: str) -> None:
+    """Send a TCP segment to port 80 that belongs to no connection and begins none."""
+    segment = struct.pack("!HHLLBBHHH", 40000, 80, 0, 0, 5 << 4, 0, 1024, 0, 0)
+    ends = socket.inet_aton(RUNNER) + socket.inet_aton(address) + struct.pack("!BBH", 0, 6, len(segment))
+    total = sum(struct.unpack(f"!{(len(ends) + len(segment)) // 2}H", ends + segment))
+    total = (total >> 16) + (total & 0xFFFF)
+    checked = segment[:16] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + segment[18:]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.sendto(checked, (address, 0))
+
+
 def inside() -> None:
     """Live in a namespace: listen, and look at doors when asked to."""
     listen(tuple(json.loads(sys.stdin.readline())))
     print("ready", flush=True)
     for line in sys.stdin:
-        doors = [tuple(door) for door in json.loads(line)]
+        if isinstance(wanted := json.loads(line), str):
+            send_flagless(wanted)
+            print(json.dumps(None), flush=True)
+            continue
+        doors = [tuple(door) for door in wanted]
         with ThreadPoolExecutor(len(doors)) as pool:
             found = [
                 f"{host}:{port}"
@@ -127,7 +144,7 @@ def main() -> None:
             done = subprocess.run(step["run"], capture_output=True, text=True, timeout=60, check=False)
             said: Any = [done.returncode, done.stdout, done.stderr]
         else:
-            said = ask(processes["runner"], DOORS)
+            said = ask(processes["runner"], step.get("flagless", DOORS))
         print(json.dumps(said), flush=True)
     for process in processes.values():
         process.kill()

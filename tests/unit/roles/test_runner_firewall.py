@@ -68,6 +68,7 @@ class Host:
         file = self.folder / "settings.json"
         file.write_text(json.dumps(SETTINGS | (settings or {})))
         paths = ["--settings", str(file), "--rules", str(self.folder / "rules.json")]
+        paths += ["--proof", str(self.folder / "proof")]
         return [sys.executable, str(PROGRAM), *words, *paths]
 
     def firewall(self, *words: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -247,6 +248,68 @@ def test_a_bridge_that_comes_after_the_rules_is_looked_at_too(host: Host) -> Non
     assert (code, "packets within trigger-r-late do not go through the rules" in error) == (1, True), error
     assert host.firewall("load")["changed"]
     host.firewall("check", settings=settings)
+
+
+# Runs the program where the kernel has no filter for packets within bridges, and cannot get one.
+WITHOUT_BRIDGE_FILTER = """
+import importlib.util, pathlib, sys
+spec = importlib.util.spec_from_file_location("runner_firewall", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = module
+spec.loader.exec_module(module)
+module.FOR_ALL_BRIDGES = pathlib.Path("/proc/sys/net/none")
+run = module.run
+module.run = lambda *words, **more: run(*["false" if word == "modprobe" else word for word in words], **more)
+sys.exit(module.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("action", ["apply", "load"])
+def test_without_a_filter_within_bridges_the_rules_are_loaded(host: Host, action: str) -> None:
+    host.firewall("apply")
+    if action == "load":  # as after a boot
+        host.run("iptables", "-F")
+        (host.folder / "proof").unlink()
+    python, *words = host.command(action)
+    code, _, error = host.step(run=[python, "-c", WITHOUT_BRIDGE_FILTER, *words])
+    assert (code, "the rules are loaded, but task containers of this host reach each other" in error) == (1, True), (
+        error
+    )
+    assert "br_netfilter" in error
+    assert host.open() == OPEN
+    assert (host.folder / "proof").exists()
+
+
+def test_rules_that_cannot_be_loaded_leave_no_proof(host: Host) -> None:
+    """The engine cannot start a supervisor then."""
+    host.firewall("apply")
+    proof = host.folder / "proof"
+    assert proof.exists()
+    proof.unlink()
+    rules = host.folder / "rules.json"
+    rules.write_text(rules.read_text().replace("-j REJECT", "-j NOWHERE"))
+    code, _, error = host.step(run=host.command("load"))
+    assert (code, proof.exists()) == (1, False), error
+    host.firewall("apply")
+    assert proof.exists()
+    host.firewall("remove")
+    assert not proof.exists()
+
+
+def test_a_packet_of_no_connection_reaches_no_closed_address(host: Host) -> None:
+    """It has no original destination by which the rule for its address could know it."""
+    count = ["iptables", "-A", "FORWARD", "-d", INTERNET, "-p", "tcp", "--tcp-flags", "ALL", "NONE"]
+
+    def passed() -> int:
+        (line,) = [each for each in host.run("iptables", "-nvxL", "FORWARD").splitlines() if INTERNET in each]
+        return int(line.split()[0])
+
+    host.run(*count)
+    host.step(flagless=INTERNET)
+    assert passed() == 1, "nothing was sent, so the test below proves nothing"
+    host.firewall("apply", settings={"deny": [f"{INTERNET}:80"]})
+    host.step(flagless=INTERNET)
+    assert passed() == 1
 
 
 def test_bridges_of_others_are_left_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
