@@ -222,7 +222,9 @@ def test_nothing_else_is_published(projects: Projects) -> None:
 
 def test_only_the_proxy_has_the_socket_of_the_engine(projects: Projects) -> None:
     holders = {
-        name for _, name, row in services(projects) if any("docker.sock" in volume for volume in row.get("volumes", []))
+        name
+        for _, name, row in services(projects)
+        if any("docker.sock" in str(volume) for volume in row.get("volumes", []))
     }
     assert holders == {"docker-socket-proxy"}
 
@@ -236,7 +238,7 @@ def test_volumes_have_the_names_that_users_know(projects: Projects) -> None:
 def test_a_mounted_file_is_seen_by_compose(projects: Projects) -> None:
     """Compose does not look into a file that a service mounts; a label with its checksum tells it about a change."""
     for _, name, row in services(projects):
-        mounted = [volume for volume in row.get("volumes", []) if re.search(r"\.(conf|cfg|yml|xml):", volume)]
+        mounted = [volume for volume in row.get("volumes", []) if re.search(r"\.(conf|cfg|yml|xml):", str(volume))]
         assert bool(mounted) == ("dev.trigger.ansible/config" in row["labels"]), name
 
 
@@ -268,6 +270,13 @@ def test_the_start_order_goes_by_health(projects: Projects) -> None:
     for name, row in rows.items():
         for needed in row.get("depends_on", {}).values():
             assert needed["condition"] == "service_healthy", name
+
+
+def test_no_supervisor_starts_without_a_firewall(projects: Projects) -> None:
+    """The engine starts no container whose mounted file is missing, and this one is there once rules were loaded."""
+    (gate,) = projects["trigger-supervisor"]["compose"]["services"]["supervisor"]["volumes"]
+    assert gate["source"].startswith("/run/"), "it must be gone after a boot"
+    assert gate["bind"] == {"create_host_path": False}
 
 
 def test_postgres_can_replicate_and_cannot_fill_the_disk(projects: Projects) -> None:

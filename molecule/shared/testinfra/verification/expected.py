@@ -137,6 +137,7 @@ FILES = {
         "supervisor/create_body.lua": ("file", 0o444, 0, 0),
         "supervisor/proved": ROOT_FILE,
         "supervisor/task_images.py": ("file", 0o700, 0, 0),
+        "supervisor/supervisors.py": ("file", 0o700, 0, 0),
         "firewall": ROOT_FOLDER,
         "firewall/runner_firewall.py": ("file", 0o700, 0, 0),
         "firewall/settings.json": ROOT_FILE,
