@@ -15,7 +15,7 @@ from verification.deployment import Deployment, Play
 from verification.nodes import Node
 
 CONTROL, FIRST, SECOND, THIRD, FOURTH = "control.scale", *(f"worker{number}.scale" for number in (1, 2, 3, 4))
-SUPERVISOR = "trigger-supervisor-supervisor-1"
+SUPERVISOR, PROXY = "trigger-supervisor-supervisor-1", "trigger-supervisor-docker-socket-proxy-1"
 PLAYBOOKS = "selfhosted.trigger_dev."
 
 

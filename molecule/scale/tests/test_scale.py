@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 
-from story import CONTROL, FIRST, FOURTH, SECOND, THIRD, Story, inventory
+from story import CONTROL, FIRST, FOURTH, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
 from testbed.cluster import WEBAPP, http
 from testbed.common import docker
 from traffic import Entry, Traffic, ended, history, ledger
@@ -161,6 +161,19 @@ def test_a_worker_is_taken_away(story: Story, traffic: Traffic) -> None:
     assert FOURTH not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert story.play(playbook="workers").changes == []
+
+
+def test_an_engine_that_is_restarted_takes_no_run_along(story: Story, traffic: Traffic) -> None:
+    """As an upgrade of its packages does it, with a new socket. All runs are shorter than the unit waits for them."""
+    assert at_work(story, traffic, SECOND), "there is nothing to lose"
+    node, before = story.node(SECOND), story.since(SECOND)
+    node.output("systemctl restart docker.socket docker")
+    for container in (PROXY, SUPERVISOR):
+        assert eventually(lambda name=container: story.healthy(SECOND, name), seconds=60)
+    assert story.since(SECOND) != before
+    journal = node.output("journalctl --unit trigger-supervisors")
+    assert "Stopped trigger-supervisors" in journal
+    assert "runs go on" not in journal
 
 
 def test_a_host_that_falls_over_comes_back_by_itself(story: Story, traffic: Traffic) -> None:

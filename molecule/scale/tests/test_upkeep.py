@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from story import CONTROL, FIRST, SECOND, SUPERVISOR, THIRD, Story, inventory
+from story import CONTROL, FIRST, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
 from testbed.hello import Hello
 from verification import expected
 from verification.deployment import differences
 from verification.nodes import Node, eventually
 
-PROXY = "trigger-supervisor-docker-socket-proxy-1"
 FIREWALL = "trigger-runner-firewall"
 DIRECTORY = f"{expected.DIRECTORY}/supervisor"
 
