@@ -76,9 +76,11 @@ def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch:
 
 
 @pytest.fixture(scope="module")
-def plays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Play]:
-    """Every row, with the plays that check: what they refuse, the plays behind them do not see."""
-    return play(SITE[:CHECKS], REFUSALS, tmp_path_factory.mktemp("refusals"))
+def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Play]:
+    """Every row that is asked for, with the plays that check: what they refuse, the plays behind them do not see."""
+    chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    rows = {name: case for name, case in REFUSALS.items() if name in chosen}
+    return play(SITE[:CHECKS], rows, tmp_path_factory.mktemp("refusals"))
 
 
 def test_good_input_reaches_the_first_change(tmp_path: Path) -> None:
