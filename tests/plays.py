@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,19 @@ def render_cases(
     folder: Path,
     *roles: str,
     host: str,
+    workers: Sequence[str] = (),
     wanted: Mapping[str, str],
     cases: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
     """Give what expressions come to on a host in each case: case -> name in `wanted` -> value.
 
+    The host is the control host, and the only worker unless others are named.
     The settings of a case are variables of its task: those of an inventory would lose against the files of the roles.
     """
     content = f"{{{{ dict({', '.join(f'{name}={expression}' for name, expression in wanted.items())}) | to_json }}}}"
     play = {
         "name": "Render every case",
-        "hosts": "all",
+        "hosts": host,
         "connection": "local",
         "gather_facts": False,
         "vars_files": variable_files(*roles),
@@ -77,7 +79,12 @@ def render_cases(
         ],
     }
     (folder / "hosts.json").write_text(
-        json.dumps({group: {"hosts": {host: {}}} for group in ("trigger_control", "trigger_workers")})
+        json.dumps(
+            {
+                "trigger_control": {"hosts": {host: {}}},
+                "trigger_workers": {"hosts": {name: {} for name in workers or [host]}},
+            }
+        )
     )
     done = run_plays(folder, [play], "-i", "hosts.json", ANSIBLE_INVENTORY_ENABLED="ansible.builtin.yaml")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

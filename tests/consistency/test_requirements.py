@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
+
+from tests.plays import render_cases
 
 KINDS = {"control host": "control", "worker host": "worker", "both in one": "both", "registry host": "registry"}
 GB = 1000**3 / 1024**2
@@ -23,3 +28,118 @@ def test_the_document_has_the_figures_that_are_checked(root: Path) -> None:
         assert need["directory_mib"] == float(directory_gib) * 1024, kind
         # The kernel keeps a little of what a machine is sold with.
         assert 0.95 * int(memory_gb) * GB <= need["memory_mib"] <= int(memory_gb) * GB, kind
+
+
+def test_the_document_has_the_table_by_which_memory_is_shared(root: Path) -> None:
+    steps = yaml.safe_load((root / "roles/webapp/vars/main/memory.yml").read_text())["__webapp_memory_steps_mib"]
+    text = (root / "docs/requirements.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert {name: [int(mib) for mib in row] for name, *row in rows} == steps
+    (sums,) = re.findall(r"^\| MiB left to the services \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert [int(mib) for mib in sums] == [sum(column) for column in zip(*steps.values(), strict=True)]
+
+
+HOSTS: dict[str, tuple[int, bool, dict[str, Any], bool]] = {
+    # Name -> memory in MiB, whether it is a worker too, settings, and whether everything fits.
+    "as small as the document allows": (5600, False, {}, True),
+    "as small as the document allows, with a worker": (11300, True, {}, True),
+    "too small": (3900, False, {}, False),
+    "of 8 GB": (7500, False, {}, True),
+    "of 8 GB with a webapp that takes too much": (7500, False, {"webapp_memory_mib": 6144}, False),
+    "of 8 GB with a webapp that takes more": (7500, False, {"webapp_memory_mib": 3072}, True),
+    "of 64 GB": (63000, False, {}, True),
+    "of 8 GB without bundled databases": (
+        7500,
+        False,
+        {
+            "webapp_postgres_url": "postgresql://a@b/c",
+            "webapp_clickhouse_url": "http://a@b:8123",
+            "webapp_memory_mib": 4096,
+        },
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("worker", [False, True])
+def test_limits_fit_the_host_as_a_whole(root: Path, tmp_path: Path, worker: bool) -> None:
+    cases = {name: row for name, row in HOSTS.items() if row[1] == worker}
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        "compose_project",
+        "webapp",
+        host="control.example.com",
+        workers=("control.example.com" if worker else "worker.example.com",),
+        wanted={
+            "limits": "__webapp_memory_mib",
+            "heap": "__webapp_heap_mib",
+            "fits": "__webapp_memory_fits",
+            "message": "__webapp_memory_message",
+        },
+        cases={
+            name: {
+                "trigger_origin": "https://trigger.example.com",
+                "trigger_gateway_enabled": True,
+                "__docker_engine_answer": {"stdout": json.dumps({"MemTotal": mib * 2**20})},
+                **settings,
+            }
+            for name, (mib, _, settings, _) in cases.items()
+        },
+    )
+    for name, (mib, _, settings, fits) in cases.items():
+        row = rendered[name]
+        limits = row["limits"]
+        assert bool(row["fits"]) == fits, f"{name}: {limits}"
+        if fits:
+            # A tenth for the system, 512 for the registry, 256 for the gateway.
+            assert sum(limits.values()) <= mib * 0.9 / (2 if worker else 1) - 768, name
+        assert int(row["heap"]) < limits["webapp"], name
+        assert limits["webapp"] == settings.get("webapp_memory_mib", limits["webapp"]), name
+        assert str(sum(limits.values())) in row["message"], name
+        assert ("webapp_memory_mib" in row["message"]) == ("webapp_memory_mib" in settings), name
+    if not worker:
+        assert max(rendered["of 64 GB"]["limits"].values()) == 6144
+        assert set(rendered["of 8 GB without bundled databases"]["limits"]) == {
+            "webapp", "trigger-redis", "electric", "trigger-minio",
+        }  # fmt: skip
+
+
+def test_a_dry_run_without_an_engine_shows_the_limits_of_the_deployment(root: Path, tmp_path: Path) -> None:
+    row = {
+        "image": "docker.io/library/one:1",
+        "cpus": 3.0,
+        "memory_mib": 6144,
+        "healthcheck": {"test": ["CMD", "true"]},
+    }
+    project = {
+        "compose_project_name": "one",
+        "compose_project_role": "one",
+        "compose_project_environments": {},
+        "compose_project_extra_environments": {},
+        "compose_project_definition": {"services": {"one": row}},
+    }
+    measured = {"__trigger_host": {"host": {"cpus": 2, "memory_mib": 4096}}}
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        "compose_project",
+        host="control.example.com",
+        wanted={
+            "text": f"lookup('ansible.builtin.template', '{root}/roles/compose_project/templates/compose.yml.j2')",
+            "told": "__compose_project_clamped",
+        },
+        cases={
+            "before": {"__docker_engine_answer": {"stdout": ""}, **measured, **project},
+            "after": {
+                "__docker_engine_answer": {"stdout": json.dumps({"NCPU": 2, "MemTotal": 4096 * 2**20})},
+                **project,
+            },
+            "unknown": project,
+        },
+    )
+    services = {name: yaml.safe_load(case["text"])["services"]["one"] for name, case in rendered.items()}
+    assert (services["before"]["cpus"], services["before"]["mem_limit"]) == (2.0, "4096m")
+    assert services["before"] == services["after"]
+    assert rendered["before"]["told"] == rendered["after"]["told"] != []
+    assert (services["unknown"]["cpus"], services["unknown"]["mem_limit"]) == (3.0, "6144m")

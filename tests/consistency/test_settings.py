@@ -57,6 +57,9 @@ def variables(text: str, internal: dict[str, Any]) -> set[str]:
         for name, key in INTERNAL.findall(bare):
             if name == "__trigger_secret_values":
                 found.add(f"trigger_secrets{key}")
+            elif name == "__webapp_memory_mib":
+                # Unless it is set, the host decides, with all that shares it.
+                found.add(internal["__webapp_memory_settings"][key[1:]])
             else:
                 inner = internal.get(name, "")
                 part = inner.get(key[1:], inner) if isinstance(inner, dict) else inner
