@@ -175,6 +175,19 @@ def test_services_have_no_right_that_they_need_not(projects: Projects) -> None:
         assert (user.partition(":")[0] in ("0", "root")) == (name in ROOT_USERS), f"{name} runs as {user}"
 
 
+def test_services_are_bounded(projects: Projects) -> None:
+    """A process that forks without end stays inside its container, and no memory above the limit comes from swap."""
+    for _, name, row in services(projects):
+        assert 0 < row["pids_limit"] <= 4096, name
+        assert row["memswap_limit"] == row["mem_limit"], name
+
+
+def test_root_file_systems_are_read_only_where_the_genuine_image_bears_it(projects: Projects) -> None:
+    """The others write into their image's folders; docs/security.md says which and why."""
+    writable = {name for _, name, row in services(projects) if not row.get("read_only")}
+    assert writable == {"webapp", "trigger-clickhouse", "trigger-minio", "electric", "supervisor"}
+
+
 def test_services_come_back_and_do_not_fill_the_disk(projects: Projects) -> None:
     for _, name, row in services(projects):
         assert row["restart"] == "unless-stopped", name

@@ -62,6 +62,8 @@ def test_containers_come_back_and_do_not_fill_the_disk(node: Node) -> None:
         assert settings["LogConfig"]["Type"] == "json-file", name
         assert settings["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, name
         assert 0 < settings["Memory"] <= node.seen["info"]["MemTotal"], name
+        assert settings["MemorySwap"] == settings["Memory"], name
+        assert 0 < settings["PidsLimit"] <= 4096, name
         assert 0 < settings["NanoCpus"] <= node.seen["info"]["NCPU"] * 10**9, name
 
 
