@@ -45,6 +45,11 @@ options:
       - Of a host with several addresses the first IPv4 address that has a route counts, then the first other one.
     type: dict
     default: {}
+  programs:
+    description: Names of programs to look for on the C(PATH).
+    type: list
+    elements: str
+    default: []
   timeout:
     description:
       - Seconds that a connection may take. All are tried at once. A resolver gets twice as long,
@@ -93,6 +98,11 @@ host:
       description: Memory in MiB, without what the kernel keeps for itself.
       type: int
       returned: always
+    programs:
+      description: Whether each of O(programs) is installed, by its name.
+      type: dict
+      returned: always
+      sample: {zstd: true}
     disks:
       description: One entry for each of O(paths).
       type: list
@@ -160,6 +170,7 @@ host:
 
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -194,6 +205,7 @@ class Parameters:
     paths: Sequence[str]
     addresses: Mapping[str, Address]
     sources: Mapping[str, str]
+    programs: Sequence[str]
     timeout: int
     asked_at: float | None
 
@@ -246,7 +258,7 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
         raise ValueError("timeout must be at least 1 second")
     addresses = {name: address(str(text)) for name, text in params["addresses"].items()}
     sources = {name: str(host) for name, host in params["sources"].items()}
-    return Parameters(params["paths"], addresses, sources, params["timeout"], params["asked_at"])
+    return Parameters(params["paths"], addresses, sources, params["programs"], params["timeout"], params["asked_at"])
 
 
 def architecture(machine: str) -> str:
@@ -360,6 +372,7 @@ def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) ->
         "disks": [asdict(disk(path)) for path in wanted.paths],
         "addresses": {name: asdict(row) for name, row in reached.items()},
         "sources": sources,
+        "programs": {name: shutil.which(name) is not None for name in wanted.programs},
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
             "began_at": began_at,
@@ -374,6 +387,7 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             "addresses": {"type": "dict", "default": {}},
             "sources": {"type": "dict", "default": {}},
+            "programs": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 3},
             "asked_at": {"type": "float"},
         },

@@ -25,6 +25,7 @@ class Refused:
     early: bool = False
 
 
+NEWER = {"trigger_version": "v4.5.12"}
 REFUSED = {
     "name": Refused({"supervisor_instance_name": "two words"}, ["supervisor_instance_name", "two words"]),
     "no-name": Refused({"supervisor_instance_name": ""}, ["supervisor_instance_name"]),
@@ -138,6 +139,24 @@ REFUSED = {
         {"trigger_version": "v4.5.12", "supervisor_extra_env": {"WORKLOAD_TOKEN_ENFORCEMENT": "log"}},
         ["supervisor_extra_env.WORKLOAD_TOKEN_ENFORCEMENT", "needs WORKLOAD_TOKEN_SECRET"],
     ),
+    "other-platform": Refused(
+        {"__trigger_host": {"host": {"architecture": "arm64"}}},
+        ["built for linux/amd64,", "runs linux/arm64", "webapp_deploy_image_platform to linux/amd64,linux/arm64"],
+        early=True,
+    ),
+    "other-emulation": Refused({"supervisor_runner_platform": "linux/riscv64"}, ["runs linux/riscv64"]),
+    "old-engine": Refused(
+        {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},
+        ["Docker Engine 20.10.25", "zstd", "Docker Engine 23 or later"],
+    ),
+    "old-debian": Refused(
+        {
+            **NEWER,
+            "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
+            "__trigger_host": {"host": {"architecture": "amd64", "programs": {"zstd": False}}},
+        },
+        ["Docker Engine 20.10.24+dfsg1", "the package zstd"],
+    ),
     "several": Refused(
         {"supervisor_dequeue_interval_ms": 0, "supervisor_metrics_host": "x", "supervisor_extra_env": {"DEBUG": "1"}},
         ["supervisor_dequeue_interval_ms", "supervisor_metrics_host", "supervisor_debug_enabled"],
@@ -152,7 +171,18 @@ TAKEN: dict[str, dict[str, Any]] = {
     "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
     "newer": {"trigger_version": "v4.2.1", "supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
     "vouched": {"trigger_extra_names": ["BRAND_NEW"], "supervisor_extra_env": {"BRAND_NEW": "x"}},
-    "platform": {"supervisor_runner_platform": "linux/arm64/v8"},
+    "emulation": {
+        "supervisor_runner_platform": "linux/amd64",
+        "__trigger_host": {"host": {"architecture": "arm64"}},
+    },
+    "variant": {"supervisor_runner_platform": "linux/amd64/v3"},
+    "old-debian": {
+        **NEWER,
+        "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
+        "__trigger_host": {"host": {"architecture": "amd64", "programs": {"zstd": True}}},
+    },
+    "new-engine": {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "26.1.5+dfsg1"}'}},
+    "old-engine-of-old": {"__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},
     "all-images": {"supervisor_allowed_images": []},
     "classic": {"supervisor_proxy_mode": "classic", "supervisor_allowed_images": ["ghcr.io/"]},
     "kept-containers": {

@@ -113,7 +113,7 @@ NETWORK = Network(resolve, connect, fake_route)
 
 def test_every_state_is_told_with_its_reason() -> None:
     names = [*NAMES, "nowhere.example", "stuck.example"]
-    wanted = Parameters([], {name: Address(name, 80) for name in names}, {}, 1, None)
+    wanted = Parameters([], {name: Address(name, 80) for name in names}, {}, [], 1, None)
     began = time.monotonic()
     found, _sources = look_around(wanted, NETWORK)
     assert time.monotonic() - began < 5, "somebody was waited for"
@@ -138,7 +138,7 @@ def test_every_state_is_told_with_its_reason() -> None:
 def test_sources_prefer_the_older_protocol_and_need_a_route() -> None:
     hosts = ["up.example", "closed.example", "far.example", "both.example", "nowhere.example", "stuck.example"]
     began = time.monotonic()
-    _found, sources = look_around(Parameters([], {}, {host: host for host in hosts}, 1, None), NETWORK)
+    _found, sources = look_around(Parameters([], {}, {host: host for host in hosts}, [], 1, None), NETWORK)
     assert time.monotonic() - began < 5, "somebody was waited for"
     assert sources == {
         "up.example": "source for 192.0.2.1",
@@ -172,7 +172,13 @@ def test_module(invoke: Invoke, tmp_path: Path) -> None:
         }
         sources = {"own": "127.0.0.1", "by name": "localhost", "nameless": "name..invalid", "empty": ""}
         result = invoke(
-            host_info.main, paths=[str(tmp_path)], addresses=addresses, sources=sources, asked_at=1.5, check=True
+            host_info.main,
+            paths=[str(tmp_path)],
+            addresses=addresses,
+            sources=sources,
+            programs=["sh", "no-such-program"],
+            asked_at=1.5,
+            check=True,
         )
     host = result["host"]
     assert result["changed"] is False
@@ -186,6 +192,7 @@ def test_module(invoke: Invoke, tmp_path: Path) -> None:
         "nameless": "unresolved",
     }
     assert host["sources"] == {"own": "127.0.0.1", "by name": "127.0.0.1", "nameless": "", "empty": ""}
+    assert host["programs"] == {"sh": True, "no-such-program": False}
     assert host["clock"]["asked_at"] == 1.5
     assert host["clock"]["began_at"] <= host["clock"]["ended_at"] == pytest.approx(time.time(), abs=60)
 
