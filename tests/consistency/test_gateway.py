@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.consistency.conftest import SECRET_NAMES
 from tests.plays import render_cases, template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,13 +85,22 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     given = {
         "__caddyfile": template("gateway/templates/Caddyfile.j2"),
         "trigger_origin": "https://trigger.example.com",
+        "__trigger_secret_file": {"secret_file": {"secrets": dict.fromkeys(SECRET_NAMES, "x" * 32)}},
+        # What `docker network inspect` tells of the containers.
+        "__webapp_front": {"stdout": "trigger-webapp-webapp-1 172.18.0.5/16\n\nof-another-kind \n"},
         **parts(HOST, HOST),
     }
     return render_cases(
         tmp_path_factory.mktemp("gateway"),
         *("trigger", "registry", "webapp", "gateway"),
         host=HOST,
-        wanted={"caddyfile": "__caddyfile", "definition": "__gateway_definition"},
+        wanted={
+            "caddyfile": "__caddyfile",
+            "definition": "__gateway_definition",
+            "behind": "[__webapp_definition.services, __registry_definition.services]",
+            "webapp_url": "__webapp_local_url",
+            "bucket_url": "__webapp_bucket_url",
+        },
         cases={name: given | case for name, case in CASES.items()},
     )
 
@@ -406,6 +416,21 @@ def test_nobody_else_passes_where_a_proxy_is_in_front(run_gateway: Callable[...,
     gateway = run_gateway("off-elsewhere")
     told: dict[str, Any] = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.1"}
     assert gateway.ask("trigger.example.com", port=gateway.redirecting, tls=False, **told)[0] == 403
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_behind_the_gateway_publishes_no_port(rendered: dict[str, dict[str, Any]], case: str) -> None:
+    """Engines before 28 let neighbours through to a port that is published on the loopback."""
+    ports = {name: row.get("ports") for services in rendered[case]["behind"] for name, row in services.items()}
+    assert "webapp" in ports
+    assert {name for name, published in ports.items() if published} == set()
+
+
+def test_the_host_calls_its_containers_by_their_addresses(rendered: dict[str, dict[str, Any]]) -> None:
+    assert rendered["open"]["webapp_url"] == "http://172.18.0.5:3000"
+    assert rendered["open"]["bucket_url"] == "http://trigger-webapp-trigger-minio-1:9000", (
+        "one that does not run is named"
+    )
 
 
 def test_the_host_of_the_registry_serves_the_registry_alone(rendered: dict[str, dict[str, Any]]) -> None:

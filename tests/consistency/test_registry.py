@@ -132,10 +132,10 @@ def test_a_bucket_of_aws_is_asked_by_its_name_and_with_the_rights_of_the_machine
     assert not {"REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_REGIONENDPOINT"} & set(given)
 
 
-def test_it_listens_on_the_loopback_always_and_behind_the_gateway_only_there(rendered: dict[str, Any]) -> None:
+def test_behind_the_gateway_it_publishes_nothing(rendered: dict[str, Any]) -> None:
     ports = {name: rendered[name]["definition"]["services"]["trigger-registry"]["ports"] for name in CASES}
     assert ports["default"] == ["0.0.0.0:5000:5000"]
-    assert ports["private"] == ["127.0.0.1:5000:5000"]
+    assert ports["private"] == []
 
 
 def test_builders_know_how_to_speak_to_the_registry(rendered: dict[str, Any]) -> None:

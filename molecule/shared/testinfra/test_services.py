@@ -85,7 +85,7 @@ def test_the_bucket_for_large_payloads_is_there(control: Node) -> None:
 
 
 def test_the_object_store_wants_a_login(control: Node) -> None:
-    assert control.http("http://127.0.0.1:9000/packets/")[0] == 403
+    assert control.http(f"http://{control.address(MINIO, 'trigger-front')}:9000/packets/")[0] == 403
 
 
 def test_the_token_is_the_one_that_the_database_knows(deployment: Deployment, secrets: Secrets) -> None:

@@ -35,13 +35,45 @@ def test_workers_have_no_open_port(deployment: Deployment, machine: Node) -> Non
         assert scan(machine, worker.name) - {expected.SSH_PORT} == set(), worker.name
 
 
-def test_services_listen_for_their_own_host_alone(control: Node) -> None:
-    ours: dict[int, list[str]] = {port: [] for port in (8030, 5000, 9000)}
-    for listener in control.seen["listeners"]:
-        address, _, port = listener.rpartition(":")
-        if int(port) in ours:
-            ours[int(port)].append(address)
-    assert ours == {port: ["127.0.0.1"] for port in ours}
+def test_services_publish_nothing(control: Node) -> None:
+    """Not even on the loopback: engines before 28 let neighbours through to that."""
+    ours = {row.name for row in expected.CONTAINERS[expected.CONTROL_GROUP]}
+    bound = {name: control.container(name)["HostConfig"]["PortBindings"] for name in ours}
+    assert {name: ports for name, ports in bound.items() if ports} == {}
+
+
+def test_a_neighbour_with_a_route_reaches_no_service(control: Node, machine: Node) -> None:
+    """From another host of the same network, which sends packets for the containers' addresses to the control host."""
+    image = control.container("trigger-webapp-trigger-redis-1")["Config"]["Image"]
+    own = address(control.name)
+    policy = control.output("iptables -S FORWARD | head -n 1").split()
+    subnets = [
+        control.seen["networks"][name]["IPAM"]["Config"][0]["Subnet"] for name in ("trigger-front", "trigger-registry")
+    ]
+    places = [
+        f"{control.address(name, network)}:{port}"
+        for name, network, port in (
+            (WEBAPP, "trigger-front", 3000),
+            ("trigger-webapp-trigger-minio-1", "trigger-front", 9000),
+            ("trigger-registry-trigger-registry-1", "trigger-registry", 5000),
+        )
+    ]
+    # As on a host that forwards nothing by itself; the engine sets it only where it began to forward.
+    control.output("iptables -P FORWARD DROP")
+    started = "docker run --detach --rm --network trigger-front --publish 127.0.0.1::6379 %s redis-server --save ''"
+    listening = control.output(started, image)
+    try:
+        for subnet in subnets:
+            machine.output("ip route replace %s via %s", subnet, own)
+        found = "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' %s"
+        guard = f"{control.output(found, listening)}:6379"
+        assert control.connects([*places, guard]) == dict.fromkeys([*places, guard], True)
+        assert machine.connects([*places, guard]) == {**dict.fromkeys(places, False), guard: True}
+    finally:
+        control.output("docker rm --force %s", listening)
+        control.output("iptables -P FORWARD %s", policy[-1])
+        for subnet in subnets:
+            machine.output("ip route del %s", subnet)
 
 
 @pytest.mark.parametrize("port", PRIVATE)
@@ -98,7 +130,7 @@ def test_a_name_cannot_be_reached_through_another(machine: Node) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/METRICS", "/%6detrics", "//metrics", "/x/../metrics"])
 def test_metrics_are_not_for_everybody(control: Node, machine: Node, path: str) -> None:
     assert send(machine, "trigger.tls", path).status in (403, 404)
-    inside = control.http("http://127.0.0.1:8030/metrics")
+    inside = control.http(f"http://{control.address(WEBAPP, 'trigger-front')}:3000/metrics")
     assert inside[0] == 200, "guards the line above"
 
 
