@@ -74,6 +74,11 @@ CASES: dict[str, dict[str, Any]] = {
         "gateway_acme_directory_url": "https://ca.example.com/dir",
         "gateway_acme_ca_file": str(ROOT / "LICENSE"),
     },
+    "nowhere": {
+        "gateway_tls": "internal",
+        "trigger_private_address": PRIVATE,
+        "__trigger_host": {"host": {"sources": {"public": "", "private": "fe80::1%eth0"}}},
+    },
     "registry-host": {"gateway_tls": "internal", "trigger_private_address": PRIVATE, **parts("elsewhere", HOST)},
     "signing": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, **parts(HOST, "elsewhere")},
 }
@@ -88,6 +93,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "__trigger_secret_file": {"secret_file": {"secrets": dict.fromkeys(SECRET_NAMES, "x" * 32)}},
         # What `docker network inspect` tells of the containers.
         "__webapp_front": {"stdout": "trigger-webapp-webapp-1 172.18.0.5/16\n\nof-another-kind \n"},
+        "__trigger_host": {"host": {"sources": {"public": "192.0.2.17", "private": "192.0.2.17"}}},
         **parts(HOST, HOST),
     }
     return render_cases(
@@ -100,6 +106,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "behind": "[__webapp_definition.services, __registry_definition.services]",
             "webapp_url": "__webapp_local_url",
             "bucket_url": "__webapp_bucket_url",
+            "addresses": "__trigger_client_addresses",
+            "faults": "__trigger_client_faults",
+            "trial": "__gateway_client_trial",
         },
         cases={name: given | case for name, case in CASES.items()},
     )
@@ -366,6 +375,28 @@ def test_the_private_address_is_for_its_clients(gateway: Gateway) -> None:
     assert gateway.ask(PRIVATE, **private)[0] == 403
 
 
+def test_a_worker_without_a_known_address_is_refused(rendered: dict[str, dict[str, Any]]) -> None:
+    known, unknown = rendered["internal"], rendered["nowhere"]
+    assert (known["addresses"], known["faults"]) == (["192.0.2.17"], [])
+    assert unknown["addresses"] == []
+    assert "no route to trigger.example.com and control.example.com" in unknown["faults"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [("client_ip 192.0.2.17 2001:db8::1\n", True), ("client_ip nobody.invalid\n", False), ("client_ip }\n", False)],
+)
+def test_the_file_of_a_worker_is_read_before_it_is_used(
+    rendered: dict[str, dict[str, Any]], tmp_path: Path, content: str, taken: bool
+) -> None:
+    (tmp_path / "worker.caddy").write_text(content)
+    trial = rendered["internal"]["trial"].replace("/etc/caddy/clients", str(tmp_path))
+    trial = trial.replace("/tmp/Caddyfile", str(tmp_path / "Caddyfile")).replace("HOME=/tmp", f"HOME={tmp_path}")
+    path = f"{CADDY.parent}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-ec", trial], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is taken, done.stderr
+
+
 def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
     """Neither a WebSocket nor an answer that is being waited for."""
     upgraded = gateway.connection("trigger.example.com", gateway.https, tls=True)
@@ -398,7 +429,7 @@ def test_a_proxy_in_front_is_believed_and_has_to_say_https(run_gateway: Callable
     assert gateway.ask("trigger.example.com", **plain)[0] == 400
     assert gateway.ask("trigger.example.com", "/healthcheck", **plain)[0] == 200
     seen = gateway.seen("trigger.example.com", X_Forwarded_Proto="https", X_Forwarded_For="198.51.100.1", **plain)
-    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("https", "198.51.100.1, 127.0.0.1")
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("https", "198.51.100.1")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ HOST = {
     "memory_mib": 32768,
     "disks": [{"path": "/opt/trigger", "free_mib": 99999}, {"path": "/var/lib/docker", "free_mib": 99999}],
     "addresses": {},
+    "sources": {"public": "192.0.2.17", "private": "192.0.2.17"},
     "clock": {"asked_at": 0, "began_at": 0, "ended_at": 0},
 }
 
