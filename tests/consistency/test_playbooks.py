@@ -96,6 +96,18 @@ def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) 
         return
 
 
+# They change nothing of an installation: registry_client prepares machines of developers, and the others are parts.
+UNLOCKED = {"login_link", "named_workers", "registry_client", "verify", "whole_inventory"}
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_playbooks_that_change_something_lock_the_installation(path: Path) -> None:
+    names = [play["name"] for play in plays(path)]
+    assert ("Lock the installation" in names) == (path.stem not in UNLOCKED)
+    if path.stem not in UNLOCKED:
+        assert all(name.startswith("Check ") for name in names[: names.index("Lock the installation")]), names
+
+
 def test_former_names_lead_to_present_ones(root: Path, public: set[str]) -> None:
     renamed = yaml.safe_load((root / "roles/trigger/vars/main/renamed.yml").read_text())["__trigger_renamed"]
     assert set(renamed.values()) <= public

@@ -74,6 +74,8 @@ class Connection(ConnectionBase):  # type: ignore[misc]
         return self
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        if "/run/trigger-run.lock" in cmd:
+            return 0, b"taken\n", b""
         # With pipelining a module comes as a program on standard input, with its name and arguments in the clear.
         program = (in_data or b"").decode()
         module = re.search(r"module_fqn='([\w.]+)'", program)
