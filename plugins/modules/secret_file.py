@@ -54,7 +54,17 @@ options:
     description:
       - Secrets that cannot be changed once they are stored. The name is the key, the value is a sentence for the error
         message that says what would be lost, and which variable to unset.
-      - A stored secret that was lost from the file cannot be told from a new one, and is generated anew.
+      - A stored secret that was lost from the file cannot be told from a new one, and is generated anew
+        unless O(in_use) tells them apart.
+    type: dict
+    default: {}
+  in_use:
+    description:
+      - Where the host shows that a secret is in use. The name is the key. The value has C(path), a text file,
+        C(starts), the beginning of the line in it that stands for the secret, and C(loss), a sentence for the error
+        message that says what another value would mean.
+      - A secret that is neither stored nor given, and for which there is such a line, is an error.
+        It is never generated anew.
     type: dict
     default: {}
 author:
@@ -112,7 +122,7 @@ replaced:
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,11 +136,22 @@ SHORTEST = 16
 
 
 @dataclass(frozen=True)
+class Use:
+    """A line of a file that stands for a secret."""
+
+    path: str
+    starts: str
+    loss: str
+
+
+@dataclass(frozen=True)
 class Parameters:
     path: str
     generate: Mapping[str, int]
     values: Mapping[str, str]
     immutable: Mapping[str, str]
+    # Secret -> where it is in use, and what another one would mean.
+    used: Mapping[str, Use]
 
 
 @dataclass(frozen=True)
@@ -168,7 +189,35 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
             raise SecretFileError(
                 f"values: {name} must have exactly {generate[name]} bytes, not {len(values[name].encode())}"
             )
-    return Parameters(params["path"], generate, values, params["immutable"])
+    return Parameters(params["path"], generate, values, params["immutable"], uses(params["in_use"]))
+
+
+def uses(rows: Mapping[str, Mapping[str, str]]) -> dict[str, Use]:
+    """Look for the lines that show a secret in use. Their values are not read."""
+    found = {}
+    for name, row in rows.items():
+        if set(row) != {"path", "starts", "loss"}:
+            raise SecretFileError(f"in_use: {name} must have path, starts and loss")
+        use = Use(**row)
+        try:
+            with open(use.path, encoding="utf-8", errors="replace") as stream:
+                if any(line.startswith(use.starts) for line in stream):
+                    found[name] = use
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return found
+
+
+def check_lost(lost: Iterable[str], wanted: Parameters) -> None:
+    """Refuse to generate a secret anew that programs and data of this host depend on."""
+    rows = [(name, wanted.used[name]) for name in sorted(lost) if name in wanted.used]
+    if rows:
+        places = ", ".join(f"{name} is the value of {use.starts.rstrip('=')} in {use.path}" for name, use in rows)
+        raise SecretFileError(
+            f"{wanted.path} holds no {', '.join(name for name, _ in rows)}, though this host has an installation that "
+            f"uses {'it' if len(rows) == 1 else 'them'}. {' '.join(dict.fromkeys(use.loss for _, use in rows))} "
+            f"Restore the file from a backup, or put back what is missing: {places}."
+        )
 
 
 def plan(stored: Mapping[str, str], wanted: Parameters, generate: Callable[[int], str]) -> Plan:
@@ -180,6 +229,7 @@ def plan(stored: Mapping[str, str], wanted: Parameters, generate: Callable[[int]
                 f"{name} is given with another value than the one stored in {wanted.path}. {wanted.immutable[name]}"
             )
     known = {**stored, **wanted.values}
+    check_lost(set(wanted.generate) - set(known), wanted)
     new = {name: generate(number) for name, number in wanted.generate.items() if name not in known}
     result = {**known, **new}
     return Plan(result, sorted(set(result) - set(stored)), replaced)
@@ -215,6 +265,7 @@ def main() -> None:
             "values": {"type": "dict", "default": {}, "no_log": True},
             "fixed_length": {"type": "list", "elements": "str", "default": []},
             "immutable": {"type": "dict", "default": {}},
+            "in_use": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -26,6 +26,16 @@ print(json.dumps(done.stdout.decode()))
 """
 
 
+# Takes one secret out of the file.
+_TAKE = """
+import json, sys
+secrets = json.load(open(sys.argv[1]))
+del secrets[sys.argv[2]]
+json.dump(secrets, open(sys.argv[1], "w"))
+print("{}")
+"""
+
+
 @pytest.fixture
 def drifted(control: Node) -> Iterator[None]:
     """Somebody has changed the password in the database. Connections that are open stay open."""
@@ -49,6 +59,23 @@ def test_a_password_that_drifted_is_refused(
     assert differences(before, deployment.state()) == []
 
 
+@pytest.mark.parametrize("options", [["--check"], []], ids=["dry-run", "run"])
+def test_a_lost_encryption_key_is_not_replaced(deployment: Deployment, control: Node, options: list[str]) -> None:
+    """What it has encrypted could never be read again."""
+    away = "/run/secrets.away"
+    control.output("cp --preserve=all %s %s", expected.SECRETS_FILE, away)
+    control.python(_TAKE, expected.SECRETS_FILE, "encryption_key")
+    before = deployment.state()
+    try:
+        play = deployment.play(*options)
+        assert play.code != 0, "the run went through"
+        assert (play.changes, len(play.errors)) == ([], 1), play.ending()
+        assert "ENCRYPTION_KEY in /opt/trigger/webapp/webapp.env" in play.message, play.ending()
+        assert differences(before, deployment.state()) == []
+    finally:
+        control.output("cp --preserve=all %s %s && rm %s", away, expected.SECRETS_FILE, away)
+
+
 def test_a_lost_secrets_file_is_not_replaced(deployment: Deployment, control: Node) -> None:
     """New secrets would not fit the data."""
     away = "/run/secrets.away"
@@ -57,7 +84,8 @@ def test_a_lost_secrets_file_is_not_replaced(deployment: Deployment, control: No
         play = deployment.play()
         assert play.code != 0
         assert play.changes == []
-        assert "holds no postgres_password" in play.message, play.ending()
+        for word in ("holds no encryption_key", "postgres_password", "session_secret", "webapp.env"):
+            assert word in play.message, play.ending()
         assert control.run("test -e %s", expected.SECRETS_FILE).rc != 0
     finally:
         control.output("cp --preserve=all %s %s && rm %s", away, expected.SECRETS_FILE, away)

@@ -57,6 +57,8 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
         return {"ansible_facts": {f"ansible_{key}": value for key, value in DISTRIBUTION.items()}}
     if module.endswith(".host_info"):
         return {"host": {key: otherwise.get(key, value) for key, value in HOST.items()}}
+    if module.endswith(".secret_file") and '"_ansible_check_mode": true' in asked:
+        return {"secret_file": {"secrets": {}}}
     if module.endswith("_info"):
         # Nothing of what they look for is there yet.
         return {module.rpartition(".")[2].removesuffix("_info"): None}

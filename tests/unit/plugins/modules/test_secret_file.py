@@ -33,7 +33,7 @@ def write(path: Path, text: str, bits: int = 0o600) -> None:
 
 
 def wanted(**changes: Any) -> Parameters:
-    defaults: dict[str, Any] = {"path": "/p", "generate": {}, "values": {}, "immutable": {}}
+    defaults: dict[str, Any] = {"path": "/p", "generate": {}, "values": {}, "immutable": {}, "used": {}}
     return Parameters(**{**defaults, **changes})
 
 
@@ -194,3 +194,50 @@ def test_info(invoke: Invoke, path: Path) -> None:
 def test_info_without_a_file(invoke: Invoke, path: Path) -> None:
     result = invoke(secret_file_info.main, path=str(path))
     assert "does not exist. Run the play of the control host first" in result["msg"]
+
+
+@pytest.fixture
+def in_use(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """An installation whose webapp has two of the secrets."""
+    environment = tmp_path / "webapp.env"
+    environment.write_text('APP="1"\nENCRYPTION_KEY="stored-key"\nSESSION_SECRET="stored-secret"\n')
+    rows = {"encryption_key": "ENCRYPTION_KEY=", "session_secret": "SESSION_SECRET=", "new_secret": "NEW_SECRET="}
+    return {name: {"path": str(environment), "starts": starts, "loss": "All is lost."} for name, starts in rows.items()}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("text", [None, '{"session_secret": "stored-secret"}'])
+def test_a_secret_in_use_is_never_generated_anew(
+    invoke: Invoke, path: Path, in_use: dict[str, dict[str, str]], text: str | None, check: bool
+) -> None:
+    if text is not None:
+        write(path, text)
+    wanted = {**GENERATE, "new_secret": 32}
+    result = invoke(secret_file.main, check=check, path=str(path), generate=wanted, in_use=in_use)
+    assert result["failed"]
+    assert "holds no encryption_key" in result["msg"]
+    assert ("session_secret" in result["msg"]) == (text is None)
+    assert "new_secret" not in result["msg"]
+    assert f"ENCRYPTION_KEY in {in_use['encryption_key']['path']}" in result["msg"]
+    assert result["msg"].count("All is lost.") == 1
+    assert "stored-" not in json.dumps(result)
+    assert (path.read_text() if path.exists() else None) == text
+
+
+def test_a_secret_in_use_may_be_given_and_a_new_one_be_generated(
+    invoke: Invoke, path: Path, in_use: dict[str, dict[str, str]]
+) -> None:
+    write(path, '{"session_secret": "stored-secret"}')
+    wanted = {**GENERATE, "new_secret": 32}
+    result = invoke(
+        secret_file.main, path=str(path), generate=wanted, values={"encryption_key": "k" * 32}, in_use=in_use
+    )
+    assert result["created"] == ["encryption_key", "new_secret"]
+
+
+def test_a_host_without_an_installation_has_nothing_in_use(
+    invoke: Invoke, path: Path, in_use: dict[str, dict[str, str]]
+) -> None:
+    for row in in_use.values():
+        Path(row["path"]).unlink(missing_ok=True)
+    assert invoke(secret_file.main, path=str(path), generate=GENERATE, in_use=in_use)["changed"]
