@@ -177,6 +177,12 @@ def test_database_address_is_decoded_and_keeps_what_libpq_knows() -> None:
     assert (found["password"], found["port"], found["dbname"]) == ("p@ss/w#?rd", "5433", "main")
     assert found["sslmode"] == "disable"
     assert not {"schema", "connection_limit"} & set(found)
+    lenient = postgres.connection_arguments("postgresql://u@db/main?sslmode=verify-full&sslrootcert=/ca.pem")
+    assert lenient["sslmode"] == "prefer", "Prisma knows no such word"
+    strict = postgres.connection_arguments("postgresql://u@db/main?sslmode=require&sslaccept=strict&sslcert=/ca.pem")
+    assert (strict["sslmode"], strict["sslrootcert"]) == ("verify-full", "/ca.pem")
+    node = postgres.connection_arguments("postgresql://u@db/main?sslmode=require&sslrootcert=/ca.pem", postgres.as_node)
+    assert (node["sslmode"], node["sslrootcert"]) == ("verify-full", "/ca.pem")
     with pytest.raises(ValueError, match="not a PostgreSQL address"):
         postgres.connection_arguments("mysql://a")
 

@@ -1,20 +1,49 @@
 # SPDX-License-Identifier: MIT
-"""PostgreSQL for the doubles: addresses as Prisma and Electric write them, and logical replication."""
+"""PostgreSQL for the doubles: addresses as Prisma, node-postgres and Electric read them, and logical replication."""
 
 from __future__ import annotations
 
+import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# Parameters of the address that libpq knows; the others (schema, connection_limit ...) belong to Prisma.
-LIBPQ = ("sslmode", "sslrootcert", "connect_timeout", "application_name")
+# Parameters of the address that mean the same to all; the others (schema, connection_limit ...) belong to Prisma.
+SHARED = ("connect_timeout", "application_name")
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def connection_arguments(url: str) -> dict[str, Any]:
-    """libpq's keywords from an address whose user and password are percent-encoded."""
+def as_prisma(given: Mapping[str, str]) -> dict[str, str]:
+    """Prisma knows three words, and looks at a certificate only when sslaccept is strict; its CA is in sslcert."""
+    mode = given.get("sslmode", "prefer")
+    if mode == "disable":
+        return {"sslmode": "disable"}
+    if given.get("sslaccept") != "strict":
+        return {"sslmode": "require" if mode == "require" else "prefer"}
+    return {"sslmode": "verify-full", "sslrootcert": given.get("sslcert", SYSTEM_CA)}
+
+
+def as_node(given: Mapping[str, str]) -> dict[str, str]:
+    """node-postgres checks the certificate with every word but two, and speaks no TLS without any."""
+    mode = given.get("sslmode", "disable" if "sslrootcert" not in given else "verify-full")
+    if mode in ("disable", "no-verify"):
+        return {"sslmode": "require" if mode == "no-verify" else "disable"}
+    extra = os.environ.get("NODE_EXTRA_CA_CERTS") or SYSTEM_CA
+    return {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert", extra)}
+
+
+def as_electric(given: Mapping[str, str]) -> dict[str, str]:
+    """Electric takes its CA from a variable, and checks nothing without it."""
+    authority = os.environ.get("ELECTRIC_DATABASE_CA_CERTIFICATE_FILE", "")
+    if given.get("sslmode") == "require" and authority:
+        return {"sslmode": "verify-full", "sslrootcert": authority}
+    return {"sslmode": given.get("sslmode", "prefer")}
+
+
+def connection_arguments(url: str, reader: Callable[[Mapping[str, str]], dict[str, str]] = as_prisma) -> dict[str, Any]:
+    """libpq's keywords from an address with percent-encoded user and password, as one of its readers means them."""
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
         raise ValueError("not a PostgreSQL address")
@@ -26,15 +55,20 @@ def connection_arguments(url: str) -> dict[str, Any]:
         "dbname": unquote(parts.path.lstrip("/")) or "postgres",
         "connect_timeout": "10",
     }
-    given = parse_qs(parts.query)
-    return {**found, **{name: given[name][-1] for name in LIBPQ if name in given}}
+    given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    return {**found, **{name: given[name] for name in SHARED if name in given}, **reader(given)}
+
+
+def replication_reader() -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """The program that follows the slot: Electric's image, or the webapp with node-postgres."""
+    return as_electric if "ELECTRIC_INSECURE" in os.environ or "ELECTRIC_SECRET" in os.environ else as_node
 
 
 def prepare_replication(url: str, slot: str, publication: str, tables: str = "") -> None:
     """Make publication and slot where they are not there yet, as whoever follows them does at its start."""
     import psycopg2
 
-    connection: Any = psycopg2.connect(**connection_arguments(url))
+    connection: Any = psycopg2.connect(**connection_arguments(url, replication_reader()))
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -56,7 +90,8 @@ def stream(
     import psycopg2.extras
 
     connection: Any = psycopg2.connect(
-        **connection_arguments(url), connection_factory=psycopg2.extras.LogicalReplicationConnection
+        **connection_arguments(url, replication_reader()),
+        connection_factory=psycopg2.extras.LogicalReplicationConnection,
     )
     try:
         cursor = connection.cursor()
