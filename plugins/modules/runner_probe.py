@@ -45,6 +45,9 @@ options:
   registry_password:
     description: Password of that user.
     type: str
+  platform:
+    description: Platform of task images, as the supervisor is given it. Unset means the engine's own.
+    type: str
   network:
     description: Docker network of the runners.
     type: str
@@ -141,7 +144,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
@@ -236,6 +239,7 @@ class Parameters:
     registry_url: str | None
     registry_username: str | None
     registry_password: str | None
+    platform: str | None
     network: str
     urls: Sequence[str]
     answering: Sequence[str]
@@ -330,7 +334,8 @@ def progress(body: str) -> list[dict[str, Any]]:
 
 def pull(call: Call, wanted: Parameters) -> bool:
     """Pull the image and say whether it was downloaded; the supervisor does not notice errors inside the stream."""
-    path = f"/images/create?fromImage={quote(wanted.image, safe='')}"
+    options = {"fromImage": wanted.image} | ({"platform": wanted.platform} if wanted.platform else {})
+    path = f"/images/create?{query(options)}"
     reply = call("POST", path, credentials(wanted), None)
     if reply.status == 403:
         raise ProbeError(f"The Docker proxy refuses to pull an image ({reply.message}). {PROXY_HINT}")
@@ -373,22 +378,38 @@ def door(url: str) -> str | None:
     return f"[{parts.hostname}]:{port}" if ":" in (parts.hostname or "") else f"{parts.hostname}:{port}"
 
 
-def container(wanted: Parameters, avoid: Sequence[str]) -> dict[str, Any]:
-    """Describe the container like that of a run, but for its command, and kept after its end to be read."""
+def query(options: Mapping[str, Any]) -> str:
+    """Repeat options in a query as dockerode does: objects and lists as JSON."""
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        for name, value in options.items()
+    }
+    return urlencode(texts, quote_via=quote, safe="")
+
+
+def container(wanted: Parameters, avoid: Sequence[str], name: str) -> dict[str, Any]:
+    """Describe the container with the keys that a supervisor sends, and a command; kept after its end to be read."""
     arguments = [f"{kind}={url}" for kind, url in expected(wanted)]
     doors = dict.fromkeys(door(url) for url in [*wanted.urls, *wanted.answering])
     arguments += [f"{CONNECT}={target}" for target in doors if target]
     arguments += [f"{AVOID}={target}" for target in avoid]
     return {
-        "Image": wanted.image,
-        "Entrypoint": ["/bin/sh", "-c"],
-        "Cmd": [SCRIPT, "probe", *arguments],
+        "name": name,
+        "Hostname": f"runner-{name}",
         "HostConfig": {
-            "NetworkMode": wanted.network,
             "AutoRemove": False,
+            "NetworkMode": wanted.network,
             "NanoCpus": int(CPUS * 10**9),
             "Memory": MEMORY_BYTES,
         },
+        "Image": wanted.image,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "AttachStdin": False,
+        **({"platform": wanted.platform} if wanted.platform else {}),
+        "Env": [f"TRIGGER_RUNNER_ID={name}"],
+        "Entrypoint": ["/bin/sh", "-c"],
+        "Cmd": [SCRIPT, "probe", *arguments],
     }
 
 
@@ -397,9 +418,10 @@ def start(call: Call, wanted: Parameters, name: str, avoid: Sequence[str]) -> st
     found = call("GET", f"/images/{wanted.image}/json", {}, None)
     expect(found, 200, f"inspect the image {wanted.image}", "It was pulled a moment ago; is the disk full?")
     # As it stands, not with escapes: the strict proxy refuses \u, which could hide the name of a key.
-    body = json.dumps(container(wanted, avoid), ensure_ascii=False)
+    options = container(wanted, avoid, name)
+    body = json.dumps(options, ensure_ascii=False)
     headers = {"Content-Type": "application/json"}
-    created = call("POST", f"/containers/create?name={name}", headers, body)
+    created = call("POST", f"/containers/create?{query(options)}", headers, body)
     expect(created, 201, "create a container", "Runs would fail in the same way.")
     identifier = str(json.loads(created.body)["Id"])
     started = call("POST", f"/containers/{identifier}/start", {}, None)
@@ -506,6 +528,7 @@ def main() -> None:
             "registry_url": {"type": "str"},
             "registry_username": {"type": "str"},
             "registry_password": {"type": "str", "no_log": True},
+            "platform": {"type": "str"},
             "network": {"type": "str", "default": "trigger-runner"},
             "urls": {"type": "list", "elements": "str", "default": []},
             "answering": {"type": "list", "elements": "str", "default": []},

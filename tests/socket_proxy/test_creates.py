@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import runner_probe
-from testbed.common import docker
+from testbed.common import ROOT, docker
 
 from tests.socket_proxy.conftest import RUNNERS, Marker
 from tests.socket_proxy.proxies import IMAGE, Proxy, Recorder
@@ -72,13 +73,26 @@ def starts(proxy: Proxy, data: bytes) -> list[str]:
 def test_the_probe_of_a_worker_passes(recording: Proxy, recorder: Recorder) -> None:
     """With the module's own hands: what it sends is what has to pass."""
     given = runner_probe.Parameters(
-        "proxy", "trigger-proxy", 2375, IMAGE, "registry.example.com:5000", "x", "y", "trigger-runner", [], [], [], 5
+        "proxy",
+        "trigger-proxy",
+        2375,
+        IMAGE,
+        "registry.example.com:5000",
+        "x",
+        "y",
+        None,
+        "trigger-runner",
+        [],
+        [],
+        [],
+        5,
     )
     call = runner_probe.speak(recording.address, 2375, 5)
     with pytest.raises(runner_probe.ProbeError, match="inspect"):
         runner_probe.start(call, given, "trigger-probe-0123456789abcdef", ["docker-socket-proxy:2375"])
-    body = json.dumps(runner_probe.container(given, ["docker-socket-proxy:2375"]), ensure_ascii=False)
-    path = "/containers/create?name=trigger-probe-0123456789abcdef"
+    options = runner_probe.container(given, ["docker-socket-proxy:2375"], "trigger-probe-0123456789abcdef")
+    body = json.dumps(options, ensure_ascii=False)
+    path = f"/containers/create?{runner_probe.query(options)}"
     assert call("POST", path, {"Content-Type": "application/json"}, body).status == 201
     # The engine that records says the same to every POST.
     assert call("POST", f"/containers/{'a' * 64}/start", {}, None).status == 201
@@ -89,6 +103,22 @@ def test_the_probe_of_a_worker_passes(recording: Proxy, recorder: Recorder) -> N
         f"POST /containers/{'a' * 64}/start HTTP/1.1",
         "POST /images/create",
     ]
+
+
+def keys(options: dict[str, Any]) -> set[str]:
+    """Give the keys of a body, those of its HostConfig too."""
+    return {*options, *(f"HostConfig.{key}" for key in options["HostConfig"])}
+
+
+def test_the_probe_sends_the_keys_that_a_supervisor_sends() -> None:
+    """A key that is not in the rules is refused before the worker takes runs. `supervisor` is upstream's docker.ts."""
+    genuine = keys(supervisor("runner-x", []) | {"platform": "linux/amd64"})
+    given = runner_probe.Parameters("", "", 0, IMAGE, None, None, None, "linux/amd64", "trigger-runner", [], [], [], 5)
+    assert keys(runner_probe.container(given, [], "trigger-probe-x")) == genuine | {"Entrypoint", "Cmd"}
+    rows = yaml.safe_load((ROOT / "roles/supervisor/vars/main/create.yml").read_text())["__supervisor_create_keys"]
+    for series in ("4.2", "4.5"):
+        assert {row["key"] for row in rows if "probe" not in row["since"] and row["since"] <= series} == genuine
+    assert {row["key"] for row in rows if row["since"] == "probe"} == {"Entrypoint", "Cmd"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,19 @@ import pytest
 from tests.socket_proxy import proxies
 from tests.socket_proxy.conftest import RUNNERS, Marker, Start
 from tests.socket_proxy.proxies import IMAGE, NETWORK, Proxy, Recorder
-from tests.socket_proxy.requests import BENIGN, HOSTILE, JSON, Hostile, create, dockerode, http, supervisor, task
+from tests.socket_proxy.requests import (
+    BENIGN,
+    HOSTILE,
+    JSON,
+    Hostile,
+    changed,
+    create,
+    dockerode,
+    http,
+    supervisor,
+    task,
+    top,
+)
 
 
 def placed(data: bytes) -> bytes:
@@ -99,11 +111,36 @@ def test_the_resource_monitor_reads_three_things_more(start: Start, haproxy: str
 
 def test_a_refusal_says_why(recording: Proxy) -> None:
     answer = recording.send(create(task(Privileged=True)))
-    assert answer.endswith(b'{"message":"refused by the socket proxy: a key that no task has"}')
+    assert answer.endswith(b'{"message":"refused by the socket proxy: a key that no task has: HostConfig.Privileged"}')
     recording.send(http("/containers/prune?secret=hidden", "{}", JSON))
     log = recording.log()
-    assert "refused: POST /containers/create (403) a key that no task has" in log
+    assert "refused: POST /containers/create (403) a key that no task has: HostConfig.Privileged" in log
     assert "refused: POST /containers/prune (403)" in log
+    assert "hidden" not in log
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (top('"Annotations": {"x": "hidden"}'), "a key that no task has: Annotations"),
+        (top('"A hidden key": 1'), "a key that no task has: one whose name is not plain"),
+        (top(f'"{"K" * 65}": 1'), "a key that no task has: one whose name is not plain"),
+        (changed('"CgroupParent": "hidden"'), "a key that no task has: HostConfig.CgroupParent"),
+        (changed('"Memory": 1'), "a key twice: HostConfig.Memory"),
+        (top('"Env": []'), "a key twice: Env"),
+        (json.dumps(task(Memory="hidden")), "a value of another type: HostConfig.Memory"),
+        (json.dumps(task(NetworkMode="hidden")), "another network, image or host name: HostConfig.NetworkMode"),
+        (json.dumps({"HostConfig": {"NetworkMode": NETWORK}}), "without Image"),
+        (json.dumps({"Image": IMAGE, "HostConfig": {}}), "without HostConfig.NetworkMode"),
+    ],
+)
+def test_a_refusal_names_the_key_and_no_value(recording: Proxy, body: str, why: str) -> None:
+    answer = recording.send(create(body))
+    assert answer.endswith(
+        json.dumps({"message": f"refused by the socket proxy: {why}"}, separators=(",", ":")).encode()
+    )
+    log = recording.log()
+    assert f"refused: POST /containers/create (403) {why}\n" in log
     assert "hidden" not in log
 
 

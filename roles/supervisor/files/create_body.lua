@@ -5,8 +5,8 @@
 -- A key is taken as it is written: neither escapes nor other cases, which the engine's reader would understand, are in
 -- the rules. Of two equal keys the engine takes the last or a mixture of both, so there must be one.
 --
--- From the environment, because HAProxy 2.6 passes no arguments of lua-load on (tried): the runner network, and beginnings
--- of references of images, parted by blanks; without any, every image passes.
+-- From the environment, because HAProxy 2.6 passes no arguments of lua-load on (tried): the runner network; beginnings of
+-- references of images, parted by blanks; without any, every image passes; and the rules, as vars/main/create.yml has them.
 
 local network, images = os.getenv("RUNNER_NETWORK"), {}
 for beginning in os.getenv("ALLOWED_IMAGES"):gmatch("%S+") do
@@ -34,29 +34,30 @@ local function is_host(text)
   return text:find("^runner%-[%w_.-]+$") ~= nil
 end
 
--- Key -> form of its value. What the supervisor sends (dockerode's names and limits), and the command of a probe.
-local BODY = {
-  name = "string",
-  platform = "string",
-  Hostname = is_host,
-  Image = is_image,
-  Env = "strings",
-  Entrypoint = "strings",
-  Cmd = "strings",
-  AttachStdin = "boolean",
-  AttachStdout = "boolean",
-  AttachStderr = "boolean",
-  HostConfig = {
-    NetworkMode = is_network,
-    AutoRemove = "boolean",
-    NanoCpus = "number",
-    Memory = "number",
-  },
-}
-local REQUIRED = { [BODY] = { "Image", "HostConfig" }, [BODY.HostConfig] = { "NetworkMode" } }
+local TEXTS = { network = is_network, image = is_image, host = is_host }
+
+-- Key -> form of its value, and an object's keys that must be there.
+local BODY, REQUIRED = {}, {}
+for path, form, mark in os.getenv("CREATE_RULES"):gmatch("([%w.]+)=(%a+)(!?)") do
+  local object = BODY
+  for parent in path:gmatch("(%w+)%.") do
+    object = object[parent]
+  end
+  local key = path:match("%w+$")
+  object[key] = form == "object" and {} or TEXTS[form] or form
+  REQUIRED[object] = REQUIRED[object] or {}
+  if mark ~= "" then
+    table.insert(REQUIRED[object], key)
+  end
+end
 
 local function refuse(why)
   error({ refused = why }, 0)
+end
+
+-- Names a key, never a value. What is no plain name could be anything, so it is not repeated.
+local function named(path)
+  return path:find("^[%w_.]+$") and #path <= 64 and path or "one whose name is not plain"
 end
 
 local Reader = {}
@@ -99,7 +100,7 @@ function Reader:word(pattern)
   self:peek()
   local first, last = self.text:find(pattern, self.at)
   if not first then
-    refuse("a value of another type")
+    refuse("a value of another type: " .. self.path)
   end
   self.at = last + 1
 end
@@ -121,12 +122,12 @@ function Reader:list(open, close, item)
   end
 end
 
-function Reader:object(member)
+function Reader:object(member, path)
   local seen = {}
   self:list("{", "}", function()
     local key = self:string()
     if seen[key] then
-      refuse("a key twice")
+      refuse("a key twice: " .. named(path .. key))
     end
     seen[key] = true
     self:expect(":")
@@ -154,23 +155,26 @@ local FORMS = {
   end,
 }
 
-function Reader:value(form)
+-- Reads the value of the key whose path is given.
+function Reader:value(form, path)
+  self.path = path
   if type(form) == "string" then
     FORMS[form](self)
   elseif type(form) == "function" then
     if not form(self:string()) then
-      refuse("another network, image or host name")
+      refuse("another network, image or host name: " .. path)
     end
   else
+    local inside = path == "" and "" or path .. "."
     local seen = self:object(function(key)
       if form[key] == nil then
-        refuse("a key that no task has")
+        refuse("a key that no task has: " .. named(inside .. key))
       end
-      self:value(form[key])
-    end)
+      self:value(form[key], inside .. key)
+    end, inside)
     for _, key in ipairs(REQUIRED[form]) do
       if not seen[key] then
-        refuse("without " .. key)
+        refuse("without " .. inside .. key)
       end
     end
   end
@@ -178,7 +182,7 @@ end
 
 local function check(text)
   local reader = setmetatable({ text = text, at = 1 }, Reader)
-  reader:value(BODY)
+  reader:value(BODY, "")
   if reader:peek() ~= "" then
     refuse("something behind the body")
   end

@@ -11,6 +11,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
@@ -42,6 +43,7 @@ WANTED = Parameters(
     registry_url="control.lab:5000",
     registry_username="trigger",
     registry_password='pä"ss~~??>>',
+    platform=None,
     network="trigger-runner",
     urls=["http://supervisor:8020/health"],
     answering=["https://s3.example.com/"],
@@ -103,10 +105,15 @@ class Host:
 def test_the_calls_of_a_supervisor_and_no_others() -> None:
     host = Host()
     assert host.probe() == Proof(pulled=False, connected=[])
-    assert [(method, path) for method, path, _headers, _body in host.calls] == [
+    create = dict(parse_qsl(urlsplit(host.calls[2][1]).query))
+    assert create["name"] == NAME
+    # As dockerode does, all of the body stands in the query, too.
+    assert set(create) == set(json.loads(host.calls[2][3] or ""))
+    assert json.loads(create["HostConfig"]) == json.loads(host.calls[2][3] or "")["HostConfig"]
+    assert [(method, path.split("?name=")[0]) for method, path, _headers, _body in host.calls] == [
         ("POST", "/images/create?fromImage=control.lab%3A5000%2Ftrigger%2Fprobe%3A2.8.3"),
         ("GET", f"/images/{IMAGE}/json"),
-        ("POST", f"/containers/create?name={NAME}"),
+        ("POST", "/containers/create"),
         ("POST", f"/containers/{'c' * 64}/start"),
     ]
 
@@ -138,7 +145,8 @@ def test_the_body_passes_the_strict_proxy() -> None:
     body = host.calls[2][3]
     assert body is not None
     content = json.loads(body)
-    assert set(content) == {"Image", "Entrypoint", "Cmd", "HostConfig"}
+    assert content["name"] == NAME
+    assert content["Hostname"] == f"runner-{NAME}"
     assert content["HostConfig"] == {
         "NetworkMode": "trigger-runner",
         "AutoRemove": False,
@@ -155,6 +163,14 @@ def test_the_body_passes_the_strict_proxy() -> None:
         "avoid=docker-socket-proxy:2375",
         "avoid=172.24.0.2:2375",
     ]
+
+
+def test_a_platform_goes_with_pull_and_create() -> None:
+    host = Host()
+    probe(host.run, host.call, replace(WANTED, platform="linux/arm64"), AVOID, NAME)
+    assert host.calls[0][1].endswith("&platform=linux%2Farm64")
+    assert json.loads(host.calls[2][3] or "")["platform"] == "linux/arm64"
+    assert "&platform=linux%2Farm64&" in host.calls[2][1]
 
 
 def test_a_download_is_reported() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.socket_proxy_inf
     Parameters,
     compare,
     look,
+    refusals,
     speak,
 )
 
@@ -88,6 +90,38 @@ def test_it_is_asked_where_the_supervisor_asks_it() -> None:
     found = {"outer": {"IPAddress": "10.0.0.2"}, "inner": {"IPAddress": "10.0.0.3"}}
     assert look(wanted(), networks(found), speaker).ok
     assert spoken == [("10.0.0.3", 2375)]
+
+
+LOG = """refused: GET /_ping (403) asked by verify
+refused: POST /containers/create (403) not in the form of JSON
+refused: POST /containers/create (403) a key that no task has: HostConfig.Init
+refused: POST /containers/create (403) a key that no task has: HostConfig.Init
+[NOTICE] haproxy is up
+refused: GET /version (403) -
+"""
+
+
+def test_refusals_are_counted_and_our_own_are_not() -> None:
+    asked = []
+
+    def logs(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        asked.append(list(argv))
+        return Completed(0, LOG, "")
+
+    check = refusals(logs, replace(wanted(), minutes=60))
+    assert asked == [["docker", "logs", "--since", "60m", "proxy"]]
+    assert (check.what, check.ok) == ("refusals of the socket proxy", False)
+    assert check.detail == (
+        "3 in the last 60 minutes: POST /containers/create (403) a key that no task has: HostConfig.Init (2 times); "
+        "GET /version (403) - (1 times)"
+    )
+
+
+def test_without_refusals_there_is_nothing_to_say() -> None:
+    quiet = refusals(lambda argv, stdin="", timeout=60: Completed(0, LOG[:105], ""), replace(wanted(), minutes=5))
+    assert (quiet.ok, quiet.detail) == (True, "none in the last 5 minutes")
+    lost = refusals(lambda argv, stdin="", timeout=60: Completed(1, "", "no such container"), wanted())
+    assert (lost.ok, "no such container" in lost.detail) == (False, True)
 
 
 class Handler(BaseHTTPRequestHandler):
