@@ -24,7 +24,7 @@ JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark build clean
+.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
 	@$(TESTBED) benchmark
+
+generate: $(READY) ## Write what follows from roles/*/meta/settings.yml: defaults and argument specs
+	@python -m tools.settings
 
 build: $(READY) ## The collection as an archive
 	ansible-galaxy collection build --force --output-path .cache/build

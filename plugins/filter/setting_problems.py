@@ -11,7 +11,20 @@ from ansible.errors import AnsibleFilterError
 
 Rule = Mapping[str, Any]
 KNOWN = frozenset(
-    {"settings", "is", "unless", "needs", "needs_any", "feature", "since", "matches", "form", "range", "secret"}
+    {
+        "settings",
+        "is",
+        "unless",
+        "needs",
+        "needs_any",
+        "at_most",
+        "feature",
+        "since",
+        "matches",
+        "form",
+        "range",
+        "secret",
+    }
 )
 
 
@@ -39,6 +52,8 @@ def _found(rule: Rule, values: Mapping[str, Any], name: str) -> Iterator[str]:
         yield f"{name} {_words(rule)}, so {' and '.join(missing)} must be set too."
     if "needs_any" in rule and not any(_given(values, other) for other in rule["needs_any"]):
         yield f"{name} {_words(rule)}, but has no effect without {' or '.join(rule['needs_any'])}."
+    if "at_most" in rule and 0 < float(values[rule["at_most"]]) < float(value):  # type: ignore[arg-type]
+        yield f"{name}{shown.replace(', is', ' is')}; it must not exceed {rule['at_most']} ({values[rule['at_most']]})."
     if "matches" in rule and not re.fullmatch(rule["matches"], str(value)):
         yield f"{name} must be {rule['form']}{shown}."
     if "range" in rule and not rule["range"][0] <= float(values[name]) <= rule["range"][1]:

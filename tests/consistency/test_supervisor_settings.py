@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import all_problems, load_rows
 
 from tests.plays import render_cases, run_plays
+
+ROWS = load_rows()["supervisor"] | load_rows()["trigger"]
 
 
 @dataclass(frozen=True)
@@ -26,72 +29,66 @@ class Refused:
 
 
 NEWER = {"trigger_version": "v4.5.12"}
-REFUSED = {
+# What the row of one setting refuses.
+FORMS = {
     "name": Refused({"supervisor_instance_name": "two words"}, ["supervisor_instance_name", "two words"]),
     "no-name": Refused({"supervisor_instance_name": ""}, ["supervisor_instance_name"]),
     "zero": Refused(
-        {"supervisor_dequeue_max_run_count": 0}, ["supervisor_dequeue_max_run_count must be from 1 to 1000, is 0"]
+        {"supervisor_dequeue_max_run_count": 0}, ["supervisor_dequeue_max_run_count must be from 1 to 1000, and is 0"]
     ),
     "negative": Refused(
-        {"supervisor_dequeue_interval_ms": -5}, ["supervisor_dequeue_interval_ms must be from 10 to 60000, is -5"]
+        {"supervisor_dequeue_interval_ms": -5}, ["supervisor_dequeue_interval_ms must be from 10 to 60000, and is -5"]
     ),
-    "fraction": Refused(
-        {"supervisor_dequeue_idle_interval_ms": "0.5"}, ["supervisor_dequeue_idle_interval_ms"], early=True
-    ),
-    "text": Refused(
-        {"supervisor_dequeue_max_consumer_count": "ten"}, ["supervisor_dequeue_max_consumer_count"], early=True
-    ),
-    "consumers": Refused(
-        {"supervisor_dequeue_min_consumer_count": 20},
-        ["supervisor_dequeue_min_consumer_count is 20", "supervisor_dequeue_max_consumer_count (10)"],
-    ),
-    "strategy": Refused(
-        {"supervisor_dequeue_scaling_strategy": "fast"}, ["supervisor_dequeue_scaling_strategy"], early=True
-    ),
+    "fraction": Refused({"supervisor_dequeue_idle_interval_ms": "0.5"}, ["supervisor_dequeue_idle_interval_ms"]),
+    "text": Refused({"supervisor_dequeue_max_consumer_count": "ten"}, ["supervisor_dequeue_max_consumer_count"]),
+    "strategy": Refused({"supervisor_dequeue_scaling_strategy": "fast"}, ["supervisor_dequeue_scaling_strategy"]),
     "ratio": Refused({"supervisor_dequeue_scaling_target_ratio": 0}, ["supervisor_dequeue_scaling_target_ratio"]),
     "alpha": Refused(
-        {"supervisor_dequeue_scaling_ewma_alpha": 1.5}, ["scaling_ewma_alpha must be from 0 to 1, is 1.5"]
+        {"supervisor_dequeue_scaling_ewma_alpha": 1.5}, ["scaling_ewma_alpha must be from 0 to 1, and is 1.5"]
     ),
     "no-number": Refused({"supervisor_dequeue_scaling_damping_factor": "nan"}, ["_scaling_damping_factor must", "nan"]),
     "window": Refused({"supervisor_dequeue_scaling_batch_window_ms": 0}, ["_scaling_batch_window_ms must be from 1"]),
     "monitor": Refused(
         {"supervisor_resource_monitor_cpus": -1}, ["supervisor_resource_monitor_cpus must be from 0", "-1"]
     ),
-    "flag": Refused({"supervisor_debug_enabled": "loud"}, ["supervisor_debug_enabled"], early=True),
+    "flag": Refused({"supervisor_debug_enabled": "loud"}, ["supervisor_debug_enabled"]),
     "silent-runs": Refused(
         {"supervisor_runner_heartbeat_interval_seconds": 300},
-        ["runner_heartbeat_interval_seconds must be from 0 to 240, is 300"],
+        ["runner_heartbeat_interval_seconds must be from 0 to 240, and is 300"],
+    ),
+    "low-port": Refused(
+        {"supervisor_workload_api_port": 80}, ["supervisor_workload_api_port must be from 1024", "is 80"]
+    ),
+    "high-port": Refused({"supervisor_metrics_port": 70000}, ["supervisor_metrics_port must", "65535, and is 70000"]),
+    "metrics-host": Refused({"supervisor_metrics_host": "all"}, ["supervisor_metrics_host", "all", "0.0.0.0"]),
+    "platform": Refused({"supervisor_runner_platform": "arm64"}, ["supervisor_runner_platform", "linux/amd64"]),
+    "images": Refused(
+        {"supervisor_allowed_images": ["a b", "registry.example.com:5000/trigger/", 'x"', "#y", "z\n"]},
+        ["supervisor_allowed_images[0] must be the beginning", "'a b'", "registry.example.com:5000/", "'z\\n'"],
+    ),
+    "mode": Refused({"supervisor_proxy_mode": "loose"}, ["supervisor_proxy_mode"]),
+    "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
+    "allow": Refused({"supervisor_runner_allow": ["db:port"]}, ["supervisor_runner_allow", "db:port", "192.0.2.0/24"]),
+    "deny": Refused(
+        {"supervisor_runner_deny": ["10.0.0.0/8", "a b"]}, ["supervisor_runner_deny[1] must be an address", "'a b'"]
+    ),
+    "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint must be set"]),
+    "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib must be from 256", "is 64"]),
+}
+
+REFUSED = {
+    "consumers": Refused(
+        {"supervisor_dequeue_min_consumer_count": 20},
+        ["supervisor_dequeue_min_consumer_count is 20", "supervisor_dequeue_max_consumer_count (10)"],
     ),
     "heartbeat": Refused(
         {"supervisor_heartbeat_interval_seconds": 120},
         ["supervisor_heartbeat_timeout_seconds is 90", "supervisor_heartbeat_interval_seconds (120)"],
     ),
-    "low-port": Refused(
-        {"supervisor_workload_api_port": 80}, ["supervisor_workload_api_port must be from 1024", "is 80"]
-    ),
-    "high-port": Refused({"supervisor_metrics_port": 70000}, ["supervisor_metrics_port must", "65535, is 70000"]),
     "one-port": Refused({"supervisor_metrics_port": 8020}, ["supervisor_workload_api_port", "differ", "8020"]),
-    "metrics-host": Refused({"supervisor_metrics_host": "all"}, ["supervisor_metrics_host", "all", "0.0.0.0"]),
-    "platform": Refused({"supervisor_runner_platform": "arm64"}, ["supervisor_runner_platform", "linux/amd64"]),
-    "images": Refused(
-        {"supervisor_allowed_images": ["a b", "registry.example.com:5000/trigger/", 'x"', "#y", "z\n"]},
-        [
-            "supervisor_allowed_images",
-            '"a b", "x\\"", "#y", "z\\n" must be the beginning',
-            "registry.example.com:5000/",
-        ],
-    ),
     "probe": Refused(
         {"supervisor_allowed_images": ["ghcr.io/"]}, ["supervisor_allowed_images must let", "/probe:1 pass"]
     ),
-    "mode": Refused({"supervisor_proxy_mode": "loose"}, ["supervisor_proxy_mode"], early=True),
-    "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
-    "allow": Refused({"supervisor_runner_allow": ["db:port"]}, ["supervisor_runner_allow", "db:port", "192.0.2.0/24"]),
-    "deny": Refused(
-        {"supervisor_runner_deny": ["10.0.0.0/8", "a b"]}, ["supervisor_runner_deny:", "a b must be an address"]
-    ),
-    "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint must be set"]),
-    "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib must be from 256", "is 64"]),
     "comma": Refused({"supervisor_runner_extra_env": {"PARTS": "a,b"}}, ["supervisor_runner_extra_env", "PARTS"]),
     "equals": Refused({"supervisor_runner_extra_env": {"QUERY": "a=b"}}, ["supervisor_runner_extra_env", "QUERY"]),
     "blanks": Refused({"supervisor_runner_extra_env": {"WIDE": " a"}}, ["supervisor_runner_extra_env", "WIDE"]),
@@ -158,8 +155,8 @@ REFUSED = {
         ["Docker Engine 20.10.24+dfsg1", "the package zstd"],
     ),
     "several": Refused(
-        {"supervisor_dequeue_interval_ms": 0, "supervisor_metrics_host": "x", "supervisor_extra_env": {"DEBUG": "1"}},
-        ["supervisor_dequeue_interval_ms", "supervisor_metrics_host", "supervisor_debug_enabled"],
+        {"supervisor_metrics_port": 8020, "supervisor_extra_env": {"DEBUG": "1"}},
+        ["supervisor_metrics_port", "supervisor_debug_enabled"],
     ),
 }
 
@@ -254,6 +251,19 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return Outcome(output, messages)
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_its_row_refuses_it(name: str) -> None:
+    message = " ".join(all_problems({"worker.example.com": FORMS[name].values}, ROWS))
+    for word in FORMS[name].words:
+        assert word in message, message
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_its_row_takes_it(name: str) -> None:
+    given = {key: value for key, value in TAKEN[name].items() if key in ROWS}
+    assert all_problems({"worker.example.com": given}, ROWS) == {}
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_refused_with_one_message(outcome: Outcome, name: str) -> None:
     (message,) = outcome.messages.get(HOSTS[name], ["nothing was refused"])
@@ -280,14 +290,6 @@ def test_every_row_of_the_environment_tells_who_sets_it(root: Path) -> None:
     for name, value in (rows["__supervisor_connections"] | rows["__supervisor_settings"]).items():
         found = set(re.findall(r"\b(?:supervisor|trigger)_[a-z_]+", str(value)))
         assert found & public or name in rows["__supervisor_decided"], name
-
-
-def test_every_number_has_a_range(root: Path) -> None:
-    defaults = yaml.safe_load((root / "roles/supervisor/defaults/main.yml").read_text())
-    checks = yaml.safe_load((root / "roles/supervisor/vars/main/checks.yml").read_text())
-    numbers = {name for name, value in defaults.items() if type(value) in (int, float)}
-    ranged = [name for row in checks["__supervisor_rules"] if "range" in row for name in row["settings"]]
-    assert sorted(ranged) == sorted(numbers)
 
 
 def test_a_name_that_is_not_known_is_a_warning_with_a_later_release(outcome: Outcome) -> None:

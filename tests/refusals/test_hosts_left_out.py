@@ -44,7 +44,14 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     "forget-no-instance": (
         "remove_worker",
-        ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus", "-e", "worker_decommissioned_enabled=true"],
+        [
+            "-e",
+            f"worker_hosts={WORKERS[0]}",
+            "-e",
+            "worker_instance=gpus",
+            "-e",
+            '{"worker_decommissioned_enabled": true}',
+        ],
         ["worker_instance is 'gpus'"],
     ),
     # Passed over, it would mean all supervisors of the host.

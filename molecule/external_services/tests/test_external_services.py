@@ -126,7 +126,11 @@ def test_their_secrets_are_nowhere_else(control: Node, secrets: Secrets) -> None
 
 
 # The keys of the bucket are asked for before anything is tried.
-OTHER_PASSWORD = {"postgres_password": "of-nobody", "object_store_access_key": "a", "object_store_secret_key": "b"}
+OTHER_PASSWORD = {
+    "postgres_password": "of-nobody",
+    "object_store_access_key": "access-of-nobody",
+    "object_store_secret_key": "secret-of-nobody",
+}
 
 # What is wrong -> values, and words of the message.
 REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {

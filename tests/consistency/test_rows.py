@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Rows of settings (roles/*/meta/settings.yml): each says which values are right, and what follows from it is fresh."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, TYPES, Row, load_rows
+
+from tools.settings import generated
+
+ROWS: dict[str, Row] = {name: row for role in load_rows().values() for name, row in role.items()}
+SECRET = re.compile(r"_(secret|secrets|password|token|key)$")
+
+
+def inside(name: str, row: Row) -> Iterator[tuple[str, Row]]:
+    """Give a row and all that it has inside."""
+    yield name, row
+    for key in ("elements", "values"):
+        if key in row:
+            yield from inside(f"{name}.{key}", row[key])
+    for key, inner in row.get("options", {}).items():
+        yield from inside(f"{name}.{key}", inner)
+
+
+EVERY = dict(pair for name, row in ROWS.items() for pair in inside(name, row))
+
+
+def test_what_follows_from_the_rows_is_fresh(root: Path) -> None:
+    stale = [str(path.relative_to(root)) for path, text in generated(root).items() if path.read_text() != text]
+    assert stale == [], "run `make generate`"
+
+
+def test_every_role_has_rows(root: Path) -> None:
+    assert set(load_rows()) == {
+        path.name for path in (root / "roles").iterdir() if (path / "defaults/main.yml").exists()
+    }
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_row_says_which_values_are_right(name: str) -> None:
+    row = EVERY[name]
+    assert set(row) <= KEYS
+    assert row["type"] in TYPES
+    assert len(row.get("description", "long enough")) > 4
+    if row["type"] in ("int", "float"):
+        low, high = row["range"]
+        assert low <= high
+    elif row["type"] in ("str", "path"):
+        assert {"choices", "format", "reason", "length"} & set(row), (
+            "neither choices nor a format, nor why any text is right"
+        )
+        assert row.get("format", "name") in FORMATS
+    elif row["type"] == "list":
+        assert "elements" in row
+    elif row["type"] == "dict":
+        assert {"options", "values"} & set(row)
+    elif row["type"] == "raw":
+        assert row["reason"]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_is_complete(name: str) -> None:
+    row = ROWS[name]
+    assert row["description"].endswith(".")
+    assert ("default" in row) != bool(row.get("required")), "a setting has a default or is required"
+    if SECRET.search(name) or (name.endswith("_extra_env") and name.startswith(("webapp", "gateway", "registry"))):
+        assert row.get("secret"), "its name says that it is a secret"
+
+
+def test_every_reservation_is_held_against_its_limit(root: Path) -> None:
+    rules: list[dict[str, Any]] = []
+    for role in ("webapp", "registry"):
+        rules += yaml.safe_load((root / f"roles/{role}/vars/main/rules.yml").read_text())[f"__{role}_rules"]
+    held = {name: rule["at_most"] for rule in rules if "at_most" in rule for name in rule["settings"]}
+    wanted = {name: name.replace("_memory_reservation_", "_memory_") for name in ROWS if "_memory_reservation_" in name}
+    assert wanted.items() <= held.items()

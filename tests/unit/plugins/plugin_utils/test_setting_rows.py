@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Wrong values of every kind, for every real row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import (
+    Row,
+    all_problems,
+    for_hosts,
+    load_rows,
+    problems,
+    secret_texts,
+)
+
+ROWS: dict[str, Row] = {name: row for role in load_rows().values() for name, row in role.items()}
+HIDDEN = "hunter2-hunter2"
+# Type -> values that look like one and are none, as inventories really hold them.
+WRONG: dict[str, list[Any]] = {
+    "bool": ["false", "true", "False", "no", "", "0", 0, 1, None, [], {}],
+    "int": [True, False, "8030.0", "two", "", " 5", "5 ", "0x10", "1e3", 5.5, None, [5], {}, "５"],
+    "float": [True, "two", "nan", "inf", float("nan"), float("inf"), "", "1,5", None, [], {}],
+    "str": [5, 4.2, False, None, [HIDDEN], {"a": HIDDEN}, "a\0b", "\udcff"],
+    "path": [5, False, None, ["/opt/x"], {}, "/opt/a\0b"],
+    "list": [HIDDEN, 5, True, None, {"a": HIDDEN}, ""],
+    "dict": [HIDDEN, 5, True, None, [HIDDEN], ""],
+}
+CASES = [(name, value) for name, row in ROWS.items() for value in WRONG[row["type"]]]
+
+
+def accepted(row: Row, value: object) -> bool:
+    """Say whether the row takes a value of another type on purpose."""
+    return type(value).__name__ in row.get("accepts", ())
+
+
+@pytest.mark.parametrize(("name", "value"), CASES, ids=[f"{name}-{value!r}" for name, value in CASES])
+def test_a_wrong_value_is_refused_in_one_sentence(name: str, value: object) -> None:
+    row = ROWS[name]
+    found = list(problems(name, value, row))
+    if accepted(row, value):
+        assert all(text.startswith(f"{name} must be ") or "NUL" in text for text in found)
+        return
+    assert len(found) == 1, found
+    assert found[0].startswith(f"{name} ")
+    assert found[0].endswith(".")
+    if row.get("secret"):
+        assert "hunter2" not in found[0]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in ROWS.items() if "default" in row and "{{" not in str(row["default"])]
+)
+def test_a_default_is_right(name: str) -> None:
+    found = list(problems(name, ROWS[name]["default"], ROWS[name]))
+    # trigger_origin is the one setting that everybody must set.
+    assert len(found) == (name == "trigger_origin"), found
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["type"] in ("int", "float")])
+def test_a_number_beyond_its_range_is_refused(name: str) -> None:
+    low, high = ROWS[name]["range"]
+    for value in (low - 1, high + 1, str(int(high) + 1)):
+        (text,) = problems(name, value, ROWS[name])
+        assert text.startswith(f"{name} must be ")
+        assert text.endswith(f"from {low} to {high}, and is {value}.")
+    assert list(problems(name, low, ROWS[name])) == []
+    assert list(problems(name, f"{high}", ROWS[name])) == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in ROWS.items() if row["type"] == "str" and not row.get("empty") and "format" in row]
+)
+def test_an_empty_text_is_refused(name: str) -> None:
+    (text,) = problems(name, "", ROWS[name])
+    assert text.startswith(f"{name} must be set, and is empty: it must be ")
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "choices" in row])
+def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
+    (text,) = problems(name, "somethingelse", ROWS[name])
+    assert text.startswith(f"{name} must be one of ")
+    assert text.endswith(", and is 'somethingelse'.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "webapp_telemetry_enabled",
+            "false",
+            ["the text 'false'", "without quotes", "-e '{\"webapp_telemetry_enabled\": false}'"],
+        ),
+        ("webapp_port", True, ["the boolean true"]),
+        ("webapp_cpus", "two", ["a number", "'two'"]),
+        ("trigger_origin", ["https://a.example.com"], ["a text", "the list ['https://a.example.com']"]),
+        ("trigger_worker_group_name", 5, ["a text", "the number 5", "in quotes"]),
+        ("supervisor_runner_deny", "10.0.0.1", ["a list", "Write it as [10.0.0.1]"]),
+        ("supervisor_instances", "gpu", ["a list", "'gpu'"]),
+        ("supervisor_instances", [], ["must have 1 to 100 entries, and has 0"]),
+        ("supervisor_instances", [{"group": "eu"}], ["supervisor_instances[0] needs a name"]),
+        ("supervisor_instances", [{"name": 7}], ["supervisor_instances[0].name", "the number 7"]),
+        ("supervisor_instances", [{"name": "a", "gruop": "eu"}], ["'gruop'", "name, group"]),
+        ("supervisor_instances", ["gpu"], ["supervisor_instances[0] must be a mapping"]),
+        ("trigger_log_options", {"max-size": "10 megabytes"}, ["trigger_log_options.max-size", "10 megabytes", "10m"]),
+        ("trigger_log_options", {"max-file": 3}, ["trigger_log_options.max-file", "in quotes"]),
+        ("trigger_log_options", {"maxsize": "10m"}, ["'maxsize'", "max-size"]),
+        ("docker_engine_log_options", {"max-file": "three"}, ["docker_engine_log_options.max-file", "'three'"]),
+        ("trigger_time_zone", "Mars/Base", ["Europe/Vienna", "'Mars/Base'"]),
+        ("trigger_directory", "/etc", ["/opt/trigger", "'/etc'"]),
+        ("gateway_private_clients", ["ci.example.com"], ["gateway_private_clients[0]", "10.0.0.0/16"]),
+        ("gateway_tls", True, ["acme, files, internal, off", "'on'"]),
+        (
+            "trigger_secrets",
+            {"object_store_secret_key": "hunter2"},
+            ["trigger_secrets.object_store_secret_key", "8 to 256"],
+        ),
+        ("trigger_secrets", {"redis_password": 31415926}, ["trigger_secrets.redis_password", "in quotes"]),
+        ("trigger_secrets", {5: "hunter2"}, ["the key 5"]),
+        ("webapp_extra_env", {"SMTP_HOST": "mail.example.com"}, ["webapp_extra_env.SMTP_HOST must be a mapping"]),
+        ("gateway_extra_env", {"TOKEN": "hunter\0"}, ["gateway_extra_env.TOKEN", "NUL"]),
+        (
+            "webapp_machine_presets",
+            {"machines": {"micro": {"cpu": "half"}}},
+            ["webapp_machine_presets.machines.micro.cpu"],
+        ),
+        ("webapp_smtp_port", None, ["no value (null)", "remove the line"]),
+    ],
+)
+def test_the_message_says_what_to_set(name: str, value: object, words: list[str]) -> None:
+    (text,) = problems(name, value, ROWS[name])
+    assert [word for word in words if word not in text] == [], text
+    assert "hunter" not in text
+    assert "31415926" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gateway_tls", False),
+        ("supervisor_serial", 2),
+        ("registry_release", 3),
+        ("webapp_port", "8031"),
+        ("webapp_cpus", 2),
+        ("worker_hosts", "w1,w2"),
+        ("webapp_memory_mib", 0),
+    ],
+)
+def test_what_people_write_is_taken(name: str, value: object) -> None:
+    assert list(problems(name, value, ROWS[name])) == []
+
+
+def test_hosts_are_named_where_they_differ() -> None:
+    wrong, good = {"webapp_port": True}, {"webapp_port": 1}
+    text = "webapp_port must be a whole number, and is the boolean true."
+    assert all_problems({"a": wrong, "b": good, "c": {}}, ROWS) == {text: ["a"]}
+    assert for_hosts({text: ["a", "b"]}, ["a", "b"]) == [text]
+    assert for_hosts({text: ["a"]}, ["a", "b"]) == [f"a: {text}"]
+    assert for_hosts({text: ["a", "b", "c", "d", "e"]}, "abcdef") == [f"a, b, c and 2 more: {text}"]
+
+
+def test_a_long_value_is_cut() -> None:
+    (text,) = problems("webapp_port", "x" * 10_000, ROWS["webapp_port"])
+    assert len(text) < 300
+
+
+def test_texts_of_secrets_are_found_however_deep_they_stand() -> None:
+    assert list(secret_texts("31415926")) == ["31415926"]
+    assert list(secret_texts({"webapp": {"KEY": "deep", "PORT": "8080", "ON": "true", "N": 5, "X": None}})) == ["deep"]
+    assert list(secret_texts([{"name": "anna", "password": "secret"}])) == ["anna", "secret"]
+    assert list(secret_texts("")) == []

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Writes what follows from the rows of settings: `make generate`.
+
+roles/<role>/meta/settings.yml -> roles/<role>/defaults/main.yml, roles/<role>/meta/argument_specs.yml
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 150
+HEADING_WIDTH = 100
+HEADER = "# SPDX-License-Identifier: MIT\n# Written by `make generate` from meta/settings.yml. Change that.\n---\n"
+# What Ansible's own specs know of a row.
+SPEC_KEYS = ("type", "required", "default")
+
+Row = Mapping[str, Any]
+
+
+class Dumper(yaml.SafeDumper):
+    """Indents lists as yamllint wants it, and calls the one anchor `options`."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def generate_anchor(self, node: yaml.Node) -> str:
+        return "options"
+
+
+def _text(dumper: Dumper, value: str) -> yaml.Node:
+    """Quotes as people write them: double ones around templates."""
+    style = '"' if value == "" or ("{{" in value and '"' not in value and "\\" not in value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+Dumper.add_representer(str, _text)
+
+
+def dump(value: object, flow: bool = False) -> str:
+    """Give a value as YAML."""
+    text: str = yaml.dump(
+        value,
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=10**6 if flow else WIDTH,
+        default_flow_style=flow,
+    )
+    return text.removesuffix("...\n")
+
+
+def comment(text: str) -> str:
+    """Give a text as lines of comment."""
+    lines = textwrap.wrap(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _assignment(name: str, value: object) -> str:
+    if isinstance(value, (dict, list)) and value:
+        return dump({name: value})
+    return dump({name: value}, flow=True).strip()[1:-1] + "\n"
+
+
+def defaults(document: Mapping[str, Any]) -> str:
+    """Give defaults/main.yml of a role: headings, and each variable under its description."""
+    parts = [HEADER.rstrip("\n")]
+    if note := document.get("note"):
+        parts += [comment(note)]
+    for name, row in document["settings"].items():
+        if section := row.get("section"):
+            title, words = (section["title"], section["note"]) if isinstance(section, dict) else (section, "")
+            parts.append(f"# --- {title} ".ljust(HEADING_WIDTH, "-") + "\n" + (comment(words) if words else ""))
+        if "default" in row:
+            parts.append(comment(row["description"]) + _assignment(name, row["default"]))
+    head, *others = parts
+    return head + "\n" + "\n".join(others)
+
+
+def _option(row: Row) -> dict[str, Any]:
+    """Give the option of a spec. It ends the run where the check of the rows did not run before; that says more."""
+    option: dict[str, Any] = {"description": row["description"]}
+    option |= {key: deepcopy(row[key]) for key in SPEC_KEYS if key in row}
+    if "choices" in row and not row.get("secret"):
+        option["choices"] = list(row["choices"])
+    if "elements" in row:
+        option["elements"] = row["elements"]["type"]
+    inner = row.get("elements", row)
+    if "options" in inner and "values" not in inner and not isinstance(row.get("default"), str):
+        option["options"] = {name: _option(each) for name, each in inner["options"].items()}
+    if row.get("secret"):
+        option["no_log"] = True
+    return option
+
+
+def _options(settings: Mapping[str, Row], entry_point: str, takes_some: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, row in settings.items():
+        named = entry_point in (*row.get("also_for", ()), *row.get("only_for", ()))
+        if named if takes_some else "only_for" not in row:
+            yield name, _option(row)
+
+
+def specs(document: Mapping[str, Any]) -> str:
+    """Give meta/argument_specs.yml of a role."""
+    every = dict(_options(document["settings"], "main", False))
+    entries = {}
+    for name, entry in document["entry_points"].items():
+        some = entry.get("takes") == "some"
+        options = dict(_options(document["settings"], name, True)) if some else every
+        entries[name] = {"short_description": entry["short_description"], "options": options}
+    return HEADER + dump({"argument_specs": entries})
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Path -> content of each file that follows from the rows."""
+    found = {}
+    for path in sorted(root.glob("roles/*/meta/settings.yml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        role = path.parents[1]
+        found[role / "defaults/main.yml"] = defaults(document)
+        found[role / "meta/argument_specs.yml"] = specs(document)
+    return found
+
+
+def main() -> int:
+    """Write what differs, and name it."""
+    for path, text in generated(ROOT).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
