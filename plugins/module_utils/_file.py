@@ -7,8 +7,13 @@ import os
 import tempfile
 
 
-def write_atomically(path: str, text: str, mode: int, owner: int = -1, group: int = -1) -> None:
-    """Replace the file as a whole; the new one belongs to whoever runs this, unless numbers are given."""
+def write_atomically(path: str, text: str, mode: int, owner: int | None = None, group: int | None = None) -> None:
+    """Replace the file as a whole; without numbers the new one belongs to user and group of this process.
+
+    The kernel would give it the group of a folder that is setgid.
+    """
+    owner = os.geteuid() if owner is None else owner
+    group = os.getegid() if group is None else group
     folder = os.path.dirname(os.path.abspath(path))
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
     try:

@@ -9,6 +9,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+LOST = (
+    "Restore it from a backup. Without one, the secrets in force still stand in the env files of the services "
+    "(webapp/*.env beside it: ENCRYPTION_KEY, SESSION_SECRET, MAGIC_LINK_SECRET, MANAGED_WORKER_SECRET and the "
+    "passwords): set them in trigger_secrets and move this file away. It is left as it is, because new secrets would "
+    "make the data unreadable"
+)
+
 
 class SecretFileError(Exception):
     """Something that the user must set right. Its text never holds a secret."""
@@ -21,6 +28,7 @@ class Stored:
     exists: bool = False
     mode: int = 0
     owner: int = 0
+    group: int = 0
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -30,6 +38,9 @@ def parse(text: str, path: str) -> dict[str, str]:
     try:
         content = json.loads(text)
     except ValueError as error:
+        if not text.rstrip().endswith("}"):
+            how = "ends in the middle" if text.strip() else "is empty"
+            raise SecretFileError(f"{path} {how}. {LOST}") from None
         where = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "text"
         raise SecretFileError(f"{path} is not JSON ({where}); {advice}") from None
     if not isinstance(content, dict):
@@ -53,4 +64,4 @@ def read(path: str) -> Stored:
             text = stream.read()
     except UnicodeDecodeError:
         raise SecretFileError(f"{path} is not UTF-8 text; repair it or restore it from a backup") from None
-    return Stored(True, stat.S_IMODE(status.st_mode), status.st_uid, parse(text, path))
+    return Stored(True, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, parse(text, path))

@@ -17,6 +17,7 @@ LENGTH = 40
 FORM = re.compile(f"{PREFIX}[0-9A-Za-z]{{{LENGTH}}}")
 MODE = 0o600
 LONGEST_FILE = 4096
+NOT_A_FILE = "not a regular file, but a token is expected there. Move it away and run this again"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def read_file(path: str) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    # Not before it is known to be a file: of a folder no stream can be made, and the error would name a number.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, NOT_A_FILE, path)
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(0, "not a regular file", path)
         return stream.read(LONGEST_FILE).decode("utf-8", errors="replace")

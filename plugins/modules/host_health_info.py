@@ -85,6 +85,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 
+UNITS = Path("/etc/systemd/system")
+# Stands in every file that the roles write.
+OURS = "selfhosted.trigger_dev"
 LABEL = '{{.Label "com.docker.compose.%s"}}'
 # A one-off container (`docker compose run`) is nobody's service.
 COLUMNS = "\t".join([LABEL % "project", LABEL % "service", LABEL % "oneoff", "{{.State}}", "{{.Status}}"])
@@ -161,6 +164,33 @@ def disk(path: str, minimum: float, measurer: Measure) -> Check:
     )
 
 
+def unit_names(folder: Path) -> list[str]:
+    """Name the units that the roles have written."""
+    return sorted(
+        path.name
+        for path in folder.glob("trigger-*")
+        if path.suffix in (".service", ".timer") and path.is_file() and OURS in path.read_text(errors="replace")
+    )
+
+
+def units(runner: Run, names: Sequence[str]) -> Iterator[Check]:
+    """See that systemd has the units as they are on the disk, and that timers run."""
+    if not names:
+        return
+    done = runner(["systemctl", "show", "--property=Id,LoadState,ActiveState,NeedDaemonReload", "--", *names])
+    wrong = [] if done.code == 0 else [done.error]
+    for block in done.stdout.strip().split("\n\n") if done.code == 0 else []:
+        has = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        name = has.get("Id", "")
+        if has.get("NeedDaemonReload") == "yes":
+            wrong.append(f"{name} was changed and systemd has the old one in force, run site")
+        elif has.get("LoadState") != "loaded":
+            wrong.append(f"{name} is {has.get('LoadState')}")
+        elif name.endswith(".timer") and has.get("ActiveState") != "active":
+            wrong.append(f"{name} is {has.get('ActiveState')}")
+    yield Check("units of systemd", not wrong, "; ".join(wrong) or f"{len(names)} as they are on the disk")
+
+
 def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
     answer = runner(["docker", "info", "--format", "{{json .}}"])
     try:
@@ -184,6 +214,7 @@ def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
                     yield Check(name, False, known)
                 else:
                     yield from project(name, known, found)
+    yield from units(runner, unit_names(UNITS))
     for path in dict.fromkeys([*wanted.paths, *([root] if root else [])]):
         yield disk(path, wanted.minimum_free_percent, measurer)
 

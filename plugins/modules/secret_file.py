@@ -243,7 +243,8 @@ def summary(found: Stored, names: Mapping[str, str], replaced: list[str]) -> dic
     """Describe the file for a diff, without values."""
     if not found.exists:
         return {}
-    result: dict[str, object] = {"mode": f"{found.mode:04o}", "owner": found.owner, "names": sorted(names)}
+    owner = f"{found.owner}:{found.group}"
+    result: dict[str, object] = {"mode": f"{found.mode:04o}", "owner": owner, "names": sorted(names)}
     return {**result, "replaced": replaced} if replaced else result
 
 
@@ -253,7 +254,7 @@ def store(path: str, found: Stored, decided: Plan) -> None:
     if not found.exists or decided.secrets != found.secrets:
         write_atomically(path, json.dumps(decided.secrets, indent=2, sort_keys=True) + "\n", MODE)
     else:
-        os.chown(path, os.geteuid(), -1)
+        os.chown(path, os.geteuid(), os.getegid())
         os.chmod(path, MODE)
 
 
@@ -274,7 +275,7 @@ def main() -> None:
         wanted = parameters(module.params)
         found = read(path)
         decided = plan(found.secrets, wanted, hexadecimal)
-        target = Stored(True, MODE, os.geteuid(), decided.secrets)
+        target = Stored(True, MODE, os.geteuid(), os.getegid(), decided.secrets)
         changed = found != target
         if changed and not module.check_mode:
             store(path, found, decided)

@@ -194,6 +194,26 @@ def test_main_only_includes(root: Path, role: str) -> None:
         assert included & set(row), f"{role}: {row['name']}"
 
 
+def test_files_on_hosts_have_owner_group_and_mode(root: Path, role: str) -> None:
+    """What is not named stays as it is found, so that no run repairs it."""
+    for file, task in tasks(root, role):
+        for name in ("file", "copy", "template", "lineinfile", "blockinfile", "get_url", "unarchive", "assemble"):
+            given = task.get(f"ansible.builtin.{name}", {})
+            if given and given.get("state") != "absent" and task.get("delegate_to") != "localhost":
+                missing = [key for key in ("owner", "group", "mode") if key not in given]
+                assert missing == [], f"{role} {file}: {task['name']}"
+
+
+def test_systemd_reads_units_anew_whatever_this_run_has_changed(root: Path, role: str) -> None:
+    """A run that ended between a unit's file and the reload would leave the old one in force."""
+    for file, task in tasks(root, role):
+        given = task.get("ansible.builtin.systemd_service", {})
+        if "daemon_reload" in given:
+            assert given["daemon_reload"] is True, f"{role} {file}: {task['name']}"
+        elif given.get("state") in ("started", "restarted") and "trigger-" in str(given["name"]):
+            raise AssertionError(f"{role} {file}: {task['name']} starts a unit of ours without a reload")
+
+
 def test_nothing_is_passed_over(root: Path, role: str) -> None:
     for file, task in tasks(root, role):
         where = f"{role} {file}: {task['name']}"

@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # these need a newer Python than a host may have
     Resolve = Callable[[str], Iterable[Address]]
 
 CHAIN = "TRIGGER-RUNNER"
+# As the role names them: what comes behind the r is a hash of the supervisor's name.
+OUR_BRIDGE = re.compile(r"trigger-runner|trigger-r[0-9a-f]{6}")
 PROOF = Path("/run/trigger-runner-firewall")
 # The engine leaves DOCKER-USER to us and calls it first, also after its restart. FORWARD is for engines whose own rules
 # are no longer iptables' (29 and later can do that).
@@ -265,6 +267,20 @@ def rules(
     return lines
 
 
+def read_rules(path: Path) -> Mapping[str, Any]:
+    """Read the file of rules that an earlier run has written."""
+    text = path.read_text(errors="replace")
+    try:
+        written = json.loads(text)
+        _, _ = dict(written["bridges"]), {family: list(lines) for family, lines in written["rules"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise FirewallError(
+            f"{path} is damaged; the next run of the playbook site (or workers) writes it anew"
+        ) from None
+    found: Mapping[str, Any] = written
+    return found
+
+
 def replace_file(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file as a whole or not at all."""
     temporary = path.with_suffix(".new")
@@ -481,9 +497,16 @@ def closed(
 
 def apply(settings: Settings, path: Path, proof: Path, *, dry_run: bool) -> list[str]:
     """Resolve names, write the rules where the boot finds them, load them."""
-    before = json.loads(path.read_text()) if path.exists() else {"bridges": {}}
-    # A network that nobody names any more may still hold task containers; its rules go when it goes.
     there = bridges_of_the_host()
+    try:
+        before = read_rules(path)
+    except FileNotFoundError:
+        before = {"bridges": {}}
+    except FirewallError:
+        # Written anew; a network that it named can still be known by the name of its bridge.
+        ports = list(settings.bridges.values())
+        before = {"bridges": {name: port for name in there if OUR_BRIDGE.fullmatch(name) for port in ports[:1]}}
+    # A network that nobody names any more may still hold task containers; its rules go when it goes.
     staying = {name: port for name, port in before["bridges"].items() if name in there}
     settings = replace(settings, bridges={**staying, **settings.bridges})
     written = {"bridges": settings.bridges, "rules": {str(family): rules(settings, family) for family in CLOSED}}
@@ -532,7 +555,7 @@ def main(arguments: Sequence[str]) -> int:
                     todo = apply(settings, wanted.rules, wanted.proof, dry_run=wanted.dry_run)
                 said = {"closed": closed(settings)}
             elif wanted.action == "load":
-                todo = load(json.loads(wanted.rules.read_text()), wanted.rules, wanted.proof, dry_run=wanted.dry_run)
+                todo = load(read_rules(wanted.rules), wanted.rules, wanted.proof, dry_run=wanted.dry_run)
             else:
                 todo = [line for table in tables() for line in table.remove(dry_run=wanted.dry_run)]
                 if not wanted.dry_run:

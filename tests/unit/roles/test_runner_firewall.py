@@ -121,6 +121,20 @@ def test_a_dry_run_tells_and_changes_nothing(host: Host) -> None:
     assert not (host.folder / "rules.json").exists()
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"bridges": 1}', '{"rules": {}}'])
+def test_a_damaged_file_of_rules_is_named_and_written_anew(host: Host, damage: str) -> None:
+    host.firewall("apply")
+    file = host.folder / "rules.json"
+    written = file.read_text()
+    file.write_text(damage)
+    code, _, error = host.step(run=host.command("load"))
+    assert code == 1
+    assert f"{file} is damaged; the next run of the playbook site" in error
+    assert host.firewall("apply")["changed"]
+    assert file.read_text() == written
+    assert host.open() == OPEN
+
+
 def test_the_operator_may_open_and_close_more(host: Host) -> None:
     host.firewall("apply", settings={"allow": ["10.9.0.0/24"], "deny": [f"{INTERNET}:80", TELEMETRY]})
     changed = {f"{INTERNET}:80", f"{TELEMETRY}:443"}

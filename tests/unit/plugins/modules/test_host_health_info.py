@@ -19,6 +19,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_health_info
     look,
     measure,
     project,
+    unit_names,
+    units,
 )
 
 INFO = json.dumps({"ServerVersion": "28.1", "DockerRootDir": "/docker"})
@@ -72,6 +74,47 @@ def test_all_is_well(folder: str) -> None:
 def test_health(state: str, status: str, healthy: bool) -> None:
     (check,) = project("p", ["s"], [Container("p", "s", state, status)])
     assert check == Check("p/s", healthy, status)
+
+
+SHOWN = """Id=trigger-a.timer
+LoadState=loaded
+ActiveState=active
+NeedDaemonReload=no
+
+Id=trigger-b.service
+LoadState=loaded
+ActiveState=inactive
+NeedDaemonReload=no
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "detail"),
+    [
+        ("", "", "2 as they are on the disk"),
+        (
+            "NeedDaemonReload=no",
+            "NeedDaemonReload=yes",
+            "trigger-a.timer was changed and systemd has the old one in force",
+        ),
+        ("=active", "=inactive", "trigger-a.timer is inactive"),
+        ("=loaded", "=masked", "trigger-a.timer is masked"),
+    ],
+)
+def test_units_are_held_against_what_systemd_has(before: str, after: str, detail: str) -> None:
+    shown = SHOWN.replace(before, after, 1) if before else SHOWN
+    (check,) = units(lambda *_a, **_k: Completed(0, shown, ""), ["trigger-a.timer", "trigger-b.service"])
+    assert check.ok == (not before)
+    assert detail in check.detail
+
+
+def test_units_of_others_are_left_alone(tmp_path: Path) -> None:
+    for name, text in {"trigger-a.timer": "# Ansible managed (selfhosted.trigger_dev)", "trigger-b.timer": ""}.items():
+        (tmp_path / name).write_text(text)
+    assert unit_names(tmp_path) == ["trigger-a.timer"]
+    assert list(units(lambda *_a, **_k: Completed(1, "", "no systemd"), [])) == []
+    (check,) = units(lambda *_a, **_k: Completed(1, "", "no systemd"), ["trigger-a.timer"])
+    assert not check.ok
 
 
 def test_a_service_without_a_container_is_wrong() -> None:

@@ -100,9 +100,23 @@ def test_wider_mode_is_tightened(invoke: Invoke, path: Path) -> None:
     assert mode(path) == 0o644
     result = invoke(secret_file.main, path=str(path))
     assert result["changed"]
-    assert result["diff"]["before"] == {"mode": "0644", "owner": os.geteuid(), "names": ["a"]}
+    assert result["diff"]["before"] == {"mode": "0644", "owner": f"{os.geteuid()}:{os.getegid()}", "names": ["a"]}
     assert mode(path) == 0o600
     assert not invoke(secret_file.main, path=str(path))["changed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_strange_group_is_set_right(invoke: Invoke, path: Path) -> None:
+    write(path, '{"a": "1"}')
+    os.chown(path, 1234, 1234)
+    assert invoke(secret_file.main, path=str(path))["changed"]
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+    # A folder that gives its group to what is made in it changes nothing.
+    os.chown(path.parent, 0, 1234)
+    path.parent.chmod(0o2700)
+    assert invoke(secret_file.main, path=str(path), values={"b": "2"})["changed"]
+    assert path.stat().st_gid == os.getegid()
+    assert not invoke(secret_file.main, path=str(path), values={"b": "2"})["changed"]
 
 
 def test_given_values_are_returned_unmasked_but_not_echoed(invoke: Invoke, path: Path) -> None:
@@ -120,8 +134,10 @@ def test_unknown_names_stay(invoke: Invoke, path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": "hidden"\n', "line 2"),
-        ("", "not JSON"),
+        ('{"a": "hidden"\n', "ends in the middle. Restore it from a backup. Without one"),
+        ('{"a": "hid', "ENCRYPTION_KEY"),
+        ("", "is empty. Restore it"),
+        ('{"a" "hidden"}', "is not JSON (line 1, column 6); repair it"),
         ('["hidden"]', "JSON object"),
         ('{"a": "hidden", "b": 1}', "value of b"),
         ('{"a": "hidden", "b": ""}', "value of b"),

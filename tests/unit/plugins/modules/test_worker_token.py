@@ -352,3 +352,14 @@ def test_links_are_not_followed(host: Host, name: str, tmp_path: Path) -> None:
     for state in ("present", "rotated", "recovered"):
         assert host.run(state)["msg"].startswith(f"{host.folder / name}: ")
     assert target.read_text() == TOKEN
+
+
+@pytest.mark.parametrize("name", ["worker_token", "worker_token.new"])
+def test_a_folder_in_place_of_the_file_is_named_with_what_to_do(host: Host, name: str) -> None:
+    host.fill()
+    (host.folder / name).unlink(missing_ok=True)
+    (host.folder / name).mkdir()
+    for state in ("present", "rotated", "recovered"):
+        said = host.run(state)["msg"]
+        assert said.startswith(f"{host.folder / name}: not a regular file")
+        assert "Move it away" in said
