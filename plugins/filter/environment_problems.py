@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.yaml import yaml_load
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._javascript import pattern_problem
 
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?([0-9]+([.][0-9]*)?|[.][0-9]+)")
@@ -27,6 +28,7 @@ BOUNDED = re.compile(r"(integer|number) (?:([0-9]+)[.][.]([0-9]*)|>([0-9]+))")
 # The rate limiter takes no other unit, and throws while the webapp loads.
 TIME_SPAN = re.compile(r"[0-9]+ ?(ms|s|m|h|d)")
 DURATION = re.compile(r"[0-9]+ *(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?|w|weeks?|y|years?)", re.IGNORECASE)
+EXPRESSION = r"a regular expression of JavaScript without flags (its ends are ^ and $, not \A and \Z)"
 MACHINE_PRESETS = ("micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x")
 
 
@@ -76,13 +78,9 @@ def _is_client(text: str) -> bool:
     return parts is not None and parts.scheme in ("http", "https") and _parameter(parts, "secure") is None
 
 
-def _compiles(text: str) -> bool:
-    # JavaScript names groups (?<name>...), Python (?P<name>...); otherwise what people write here is alike.
-    try:
-        re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", text))
-    except re.error:
-        return False
-    return True
+def _is_expression(text: str, edition: int) -> bool:
+    r"""Whether JavaScript takes it. There \A, \Z and \z are the letters, so that a pattern with them lets nobody in."""
+    return not pattern_problem(text, edition) and not re.search(r"(?<!\\)(?:\\\\)*\\[AZz]", text)
 
 
 def _is_date_time(text: str) -> bool:
@@ -145,7 +143,8 @@ TYPES: dict[str, tuple[str, Callable[[str], bool]]] = {
         lambda text: bool(re.fullmatch(r"[a-z0-9._/-]+", text)),
     ),
     "host:port": ("host:port", lambda text: bool(re.fullmatch(r"[^:\s]+:[0-9]+", text))),
-    "regular expression": ("a regular expression", _compiles),
+    "regular expression": (EXPRESSION, lambda text: _is_expression(text, 2023)),
+    "regular expression 2025": (EXPRESSION, lambda text: _is_expression(text, 2025)),
     "pairs": (
         "NAME=value pairs with commas between them; values can hold neither a comma nor an equals sign",
         lambda text: all(re.fullmatch(r"[^=,]+=[^=,]*", pair) for pair in text.split(",")),

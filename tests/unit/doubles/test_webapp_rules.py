@@ -95,6 +95,10 @@ def test_empty_value_ends_the_process_at_validation(name: str) -> None:
         ({"ENCRYPTION_KEY": "ü" * 32}, "node"),  # 64 bytes
         ({"WHITELISTED_EMAILS": "["}, "node"),
         ({"ADMIN_EMAILS": "("}, "node"),
+        ({"ADMIN_EMAILS": "(?P<n>x)"}, "node"),
+        ({"ADMIN_EMAILS": "(?i)x"}, "node"),
+        ({"ADMIN_EMAILS": "a++"}, "node"),
+        ({"ADMIN_EMAILS": "(?<=a+)b|(?<n>\\p{L})"}, None),
         ({"SMTP_PORT": "abc"}, "node"),
         ({"SMTP_PORT": '"587"'}, "node"),
         ({"DATABASE_URL": "postgresql://postgres:a/b@host:5432/main"}, "postgres"),

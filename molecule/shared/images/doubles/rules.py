@@ -67,7 +67,18 @@ def is_integer(text: str) -> bool:
     return is_number(text) and float(text or 0).is_integer()
 
 
+# What Python takes and JavaScript does not: its names of groups, flags, atomic groups, comments, conditions,
+# possessive quantifiers.
+NOT_OF_JAVASCRIPT = re.compile(r"\(\?(P|>|#|\(|[a-zA-Z]+\))|[*+?}]\+")
+
+
 def compiles(text: str) -> bool:
+    """Whether JavaScript takes the pattern: as Python, but for lookbehinds of any width and escapes of letters."""
+    if NOT_OF_JAVASCRIPT.search(text):
+        return False
+    text = re.sub(r"\(\?<([=!])", r"(?\1", text)
+    text = re.sub(r"\(\?<(\w+)>", r"(?P<\1>", text)
+    text = re.sub(r"\\[AZpP]", "x", text)
     try:
         re.compile(text)
     except re.error:

@@ -65,7 +65,8 @@ GOOD: dict[str, list[object]] = {
     "registry": ["control.example.com:5000", "ghcr.io"],
     "repository": ["trigger", "team/trigger"],
     "host:port": ["trigger-postgres:5432"],
-    "regular expression": ["", "^me@example\\.com$", "(?<name>a)(?<!b)"],
+    "regular expression": ["", "^me@example\\.com$", "(?<name>a)(?<!b)", "(?<=a+)b", "\\p{L}", "a\\\\Z"],
+    "regular expression 2025": ["(?i:me)@example\\.com", "(?<n>a)|(?<n>b)"],
     "pairs": ["A=b", "A=b,C="],
     "32 bytes": ["0" * 32],
     "time span": ["10s", "1 m", "500ms", "7d"],
@@ -98,7 +99,10 @@ BAD = {
     "registry": ["http://host:5000", "host:5000/x", ""],
     "repository": ["Team/Trigger", ""],
     "host:port": ["host", "host:port"],
-    "regular expression": ["(", "[a-"],
+    "regular expression": [
+        *["(", "[a-", "(?P<n>x)", "(?i)x", "(?i:x)", "a++", "(?>a)", "(?<n>a)|(?<n>b)", "\\A.*@example\\.com\\Z"]
+    ],
+    "regular expression 2025": ["(", "(?P<n>x)", "(?i)x", "a++", "\\Ame\\z"],
     "pairs": ["A", "A=b=c", "=b"],
     "32 bytes": ["0" * 64, "é" * 32, ""],
     "time span": ["60", "10 seconds", "1.5s", "s", "10  s", "-1s", ""],
