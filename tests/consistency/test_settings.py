@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/settings.md against the roles: every name of upstream's has its row, and every row tells the truth."""
+"""docs/settings.md against the roles, and generated files against their rows: every row tells the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tools.settings import generated
 
 PUBLIC = re.compile(r"(?<![\w.])(?:trigger_secrets\.[a-z_]+|(?:webapp|trigger|registry)_[a-z0-9_]+)")
 INTERNAL = re.compile(r"(?<![\w.])(__(?:webapp|trigger|registry)_[a-z0-9_]+)((?:\.[a-z_]+)?)")
@@ -98,3 +100,8 @@ def test_every_variable_of_the_webapp_and_the_registry_has_a_row(root: Path, pub
     text = (root / "docs/settings.md").read_text()
     missing = [name for name in sorted(public) if name.startswith(("webapp_", "registry_")) and f"`{name}`" not in text]
     assert missing == []
+
+
+def test_what_follows_from_the_rows_is_fresh(root: Path) -> None:
+    stale = [str(path.relative_to(root)) for path, text in generated(root).items() if path.read_text() != text]
+    assert stale == [], "run `make generate`"
