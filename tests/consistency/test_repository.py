@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import tarfile
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -163,7 +166,6 @@ def test_the_collection_names_what_it_needs(root: Path) -> None:
     assert (galaxy["namespace"], galaxy["name"]) == ("selfhosted", "trigger_dev")
     assert set(galaxy["dependencies"]) == {"community.docker"}
     assert (root / galaxy["readme"]).is_file()
-    assert {"collections", ".*"} <= set(galaxy["build_ignore"]), "collections/ is a link to the collection itself"
     requires = load(root / "meta/runtime.yml")["requires_ansible"]
     minimum = re.fullmatch(r">=(\d+\.\d+)\.\d+", requires)
     assert minimum
@@ -171,6 +173,49 @@ def test_the_collection_names_what_it_needs(root: Path) -> None:
         assert load(meta)["galaxy_info"]["min_ansible_version"] == minimum[1], meta.parents[1].name
     readme = (root / "README.md").read_text()
     assert f"ansible-core ≥ {minimum[1]}" in readme
+
+
+# What an operator has beside our files.
+STRANGERS = [
+    "inventories/mine/hosts.yml",
+    "inventories/mine/group_vars/all.yml",
+    "inventories/prod/group_vars/vault.yml",
+    "vault.yml",
+    "secrets.json",
+    ".env",
+    ".venv/lib/site.yml",
+    "host_vars/control.example.com.yml",
+]
+# For work on the collection, not with it.
+WORKSHOP = re.compile(
+    r"\.|tests/|molecule/|tools/|collections/|Makefile$|galaxy\.yml$|pyproject\.toml$|requirements-test\.txt$"
+)
+
+
+def test_the_archive_holds_what_is_ours_and_nothing_of_the_operator(
+    root: Path, files: dict[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "checkout"
+    for name, text in [*files.items(), *((name, "password: hunter2") for name in STRANGERS)]:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text)
+    (copy / "roles/webapp/tasks/__pycache__").mkdir()
+    (copy / "roles/webapp/tasks/__pycache__/x.pyc").touch()
+    build = [Path(sys.executable).with_name("ansible-galaxy"), "collection", "build", "--output-path", tmp_path]
+    subprocess.run(build, cwd=copy, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = {one.name for one in packed if one.isfile()}
+    assert names - {"FILES.json", "MANIFEST.json"} == {name for name in files if not WORKSHOP.match(name)}
+
+
+@pytest.mark.parametrize("name", STRANGERS[:2])
+def test_git_does_not_take_inventories_of_the_operator(root: Path, name: str) -> None:
+    """Those of the collection are named."""
+    assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=root, check=False).returncode == 0
+    assert (
+        subprocess.run(["git", "check-ignore", "-q", "inventories/prod/x.yml"], cwd=root, check=False).returncode == 1
+    )
 
 
 def test_galaxy_requirements_are_those_of_the_collection(root: Path) -> None:
