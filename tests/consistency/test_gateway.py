@@ -106,6 +106,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "behind": "[__webapp_definition.services, __registry_definition.services]",
             "webapp_url": "__webapp_local_url",
             "bucket_url": "__webapp_bucket_url",
+            "endpoints": "__gateway_endpoints",
             "addresses": "__trigger_client_addresses",
             "faults": "__trigger_client_faults",
             "trial": "__gateway_client_trial",
@@ -373,6 +374,23 @@ def test_the_private_address_is_for_its_clients(gateway: Gateway) -> None:
         client.unlink()
         gateway.reload()
     assert gateway.ask(PRIVATE, **private)[0] == 403
+
+
+def test_every_public_name_is_asked_once(rendered: dict[str, dict[str, Any]]) -> None:
+    asked = rendered["internal"]["endpoints"]
+    assert [(row["url"], row.get("statuses")) for row in asked] == [
+        ("https://trigger.example.com/healthcheck", [200]),
+        ("https://registry.trigger.example.com/v2/", [200, 401]),
+        ("https://console.trigger.example.com", []),
+        # A worker that gateway_otel_clients leaves out gets 403 there.
+        (f"http://{PRIVATE}:8080/otel/v1/traces", None),
+    ]
+    assert (asked[-1]["what"], asked[-1]["refused"]) == ("telemetry of this worker", [403])
+    assert [row["url"] for row in rendered["other-port"]["endpoints"]] == [
+        "https://trigger.example.com:8443/healthcheck",
+        "https://registry.trigger.example.com:8443/v2/",
+        "https://objects.trigger.example.com:8443",
+    ]
 
 
 def test_a_worker_without_a_known_address_is_refused(rendered: dict[str, dict[str, Any]]) -> None:

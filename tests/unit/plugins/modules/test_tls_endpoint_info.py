@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import Endpoint
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._tls import reason
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import tls_endpoint_info
-from ansible_collections.selfhosted.trigger_dev.plugins.modules.tls_endpoint_info import Parameters, reason
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.tls_endpoint_info import Parameters
 
 from tests.unit.plugins.certificates import Issued, issue
 from tests.unit.plugins.modules.servers import Certificate, nobody, serving, ssh
