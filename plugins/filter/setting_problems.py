@@ -17,6 +17,7 @@ KNOWN = frozenset(
         "unless",
         "needs",
         "needs_any",
+        "with",
         "at_most",
         "feature",
         "since",
@@ -50,6 +51,9 @@ def _found(rule: Rule, values: Mapping[str, Any], name: str) -> Iterator[str]:
     missing = [other for other in rule.get("needs", ()) if not _given(values, other)]
     if missing:
         yield f"{name} {_words(rule)}, so {' and '.join(missing)} must be set too."
+    for other, wanted in rule.get("with", {}).items():
+        if values.get(other) != wanted:
+            yield f"{name} {_words(rule)}, so {other} must be {wanted}, is {values.get(other)}."
     if "needs_any" in rule and not any(_given(values, other) for other in rule["needs_any"]):
         yield f"{name} {_words(rule)}, but has no effect without {' or '.join(rule['needs_any'])}."
     if "at_most" in rule and 0 < float(values[rule["at_most"]]) < float(value):  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ SECRET_NAMES = (
     "clickhouse_password",
     "object_store_access_key",
     "object_store_secret_key",
+    "object_store_root_password",
     "session_secret",
     "magic_link_secret",
     "managed_worker_secret",
@@ -61,7 +62,7 @@ OUTSIDE: dict[str, Any] = {
     "webapp_redis_port": 6380,
     "webapp_redis_username": "trigger",
     "webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443",
-    "webapp_minio_enabled": False,
+    "webapp_object_store": "external",
     "webapp_object_store_region": "eu-central-1",
     "webapp_object_store_bucket": "trigger-packets",
     "webapp_github_client_id": "github",
@@ -226,6 +227,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return render(
         tmp_path_factory.mktemp("chosen"),
         {
+            "webapp_object_store": "minio",
             "webapp_minio_console_enabled": True,
             "webapp_minio_console_port": 9101,
             "webapp_clickhouse_open_files": 262144,

@@ -104,7 +104,7 @@ def test_every_requirement(tmp_path: Path) -> None:
         "webapp_postgres_url": "postgresql://tr%40igger@db.example.com/data?sslmode=require",
         "webapp_redis_host": "redis.example.com",
         "webapp_clickhouse_url": "https://trigger@clickhouse.example.com",
-        "webapp_minio_enabled": False,
+        "webapp_object_store": "external",
     }
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     done = run_plays(tmp_path, [play], "-i", "localhost,", "-e", "@settings.json")

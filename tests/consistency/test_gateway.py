@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
         "gateway_tls": "internal",
         "trigger_private_address": PRIVATE,
         "gateway_otel_clients": ["192.0.2.0/24"],
+        "webapp_object_store": "minio",
         "gateway_minio_console_host": "console.trigger.example.com",
     },
     "open": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, "gateway_metrics_enabled": True},
@@ -131,9 +132,9 @@ class Upstream(http.server.BaseHTTPRequestHandler):
             return
         if self.path == "/slow":
             time.sleep(3)
-        body = STORED if self.path == "/stored" else json.dumps(dict(self.headers)).encode()
+        body = STORED if self.path == "/packets/stored" else json.dumps(dict(self.headers)).encode()
         self.send_response(200)
-        if self.path == "/stored":
+        if self.path == "/packets/stored":
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -202,7 +203,7 @@ def localised(text: str, folder: Path, ports: dict[str, int], upstream: int) -> 
     text = text.replace("http_port 80\n", f"http_port {ports['http']}\n")
     text = re.sub(r"https_port \d+\n", f"https_port {ports['https']}\n\tadmin 127.0.0.1:{ports['admin']}\n", text)
     text = text.replace(":8080 {", f":{ports['private']} {{").replace(":9080 {", f":{ports['objects']} {{")
-    for service in ("webapp:3000", "trigger-registry:5000", "trigger-minio:9000", "trigger-minio:9001"):
+    for service in ("webapp:3000", "trigger-registry:5000", "trigger-object-store:9000", "trigger-minio:9001"):
         text = text.replace(f"import upstream {service}", f"import upstream 127.0.0.1:{upstream}")
     return text
 
@@ -295,7 +296,30 @@ def test_caddy_takes_the_configuration(rendered: dict[str, dict[str, Any]], case
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_served_with_certificates_of_the_authority(opened: Gateway, name: str) -> None:
-    assert opened.seen(name)["Host"] == f"{name}:{opened.https}"
+    path = "/packets/large" if name.startswith("objects.") else "/"
+    assert opened.seen(name, path)["Host"] == f"{name}:{opened.https}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/?Action=AssumeRole&Version=2011-06-15",
+        "/minio/admin/v3/info",
+        "/minio/v2/metrics/cluster",
+        "/status",
+        "/other/large",
+        "/packetsx",
+        "/packets/../minio/admin/v3/info",
+        "/packets/%2e%2e/minio/admin/v3/info",
+        "//minio/admin/v3/info",
+    ],
+)
+def test_the_object_store_is_its_bucket(opened: Gateway, path: str) -> None:
+    """At the same port it serves its own administration."""
+    assert opened.ask("objects.trigger.example.com", path)[0] == 403
+    for allowed in ("/packets", "/packets/", "/packets/a/b?X-Amz-Signature=0"):
+        assert opened.ask("objects.trigger.example.com", allowed)[0] == 200
 
 
 def test_the_s3_api_has_one_address(gateway: Gateway) -> None:
@@ -437,7 +461,7 @@ def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
 
 def test_stored_objects_come_as_they_are(opened: Gateway) -> None:
     """A proxy that unpacks them breaks their checksums."""
-    status, body, headers = opened.ask("objects.trigger.example.com", "/stored")
+    status, body, headers = opened.ask("objects.trigger.example.com", "/packets/stored")
     assert (status, body, headers["content-encoding"]) == (200, STORED, "gzip")
 
 

@@ -101,7 +101,7 @@ def test_limits_fit_the_host_as_a_whole(root: Path, tmp_path: Path, worker: bool
     if not worker:
         assert max(rendered["of 64 GB"]["limits"].values()) == 6144
         assert set(rendered["of 8 GB without bundled databases"]["limits"]) == {
-            "webapp", "trigger-redis", "electric", "trigger-minio",
+            "webapp", "trigger-redis", "electric", "trigger-seaweedfs",
         }  # fmt: skip
 
 

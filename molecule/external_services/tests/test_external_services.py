@@ -53,7 +53,7 @@ def test_what_is_somebody_elses_is_not_deployed(control: Node) -> None:
     assert set(control.seen["containers"]) == CONTROL
     assert set(control.seen["volumes"]) == VOLUMES
     files = set(control.seen["files"])
-    unused = ("trigger-postgres.env", "trigger-redis.env", "trigger-minio.env", "redis.conf")
+    unused = ("trigger-postgres.env", "trigger-redis.env", "trigger-minio.env", "trigger-seaweedfs.env", "redis.conf")
     assert not [path for path in files if path.endswith(unused)]
 
 

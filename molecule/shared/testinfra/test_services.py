@@ -14,7 +14,7 @@ from verification.nodes import Node, eventually
 from verification.secrets import Secrets
 
 REDIS = "trigger-webapp-trigger-redis-1"
-MINIO = "trigger-webapp-trigger-minio-1"
+OBJECT_STORE = "trigger-webapp-trigger-seaweedfs-1"
 CLICKHOUSE = "trigger-webapp-trigger-clickhouse-1"
 SLOTS = {"task_runs_to_clickhouse_v1", "electric_slot_default"}
 
@@ -80,12 +80,26 @@ def test_clickhouse_wants_its_password(control: Node) -> None:
 
 
 def test_the_bucket_for_large_payloads_is_there(control: Node) -> None:
-    assert control.run("docker exec %s mc ls local/packets", MINIO).rc == 0
-    assert control.run("docker exec %s mc ls local/no-such-bucket", MINIO).rc != 0
+    buckets = control.output("docker exec %s sh -c 'echo s3.bucket.list | weed shell'", OBJECT_STORE)
+    assert [line.split()[0] for line in buckets.splitlines() if "size:" in line] == ["packets"]
 
 
 def test_the_object_store_wants_a_login(control: Node) -> None:
-    assert control.http(f"http://{control.address(MINIO, 'trigger-front')}:9000/packets/")[0] == 403
+    assert control.http(f"http://{control.address(OBJECT_STORE, 'trigger-front')}:9000/packets/")[0] == 403
+
+
+def test_the_object_store_has_nothing_but_its_api_on_the_network(control: Node) -> None:
+    """Its other parts ask nobody for a password. The port above its own would hand out keys."""
+    address = control.address(OBJECT_STORE, "trigger-front")
+    ports = (9000, 8888, 18888, 9333, 19333, 8080, 18080, 7333, 8181, 9101, 8111)
+    places = [f"{address}:{port}" for port in ports]
+    assert [place for place, open_ in control.connects(places).items() if open_] == [f"{address}:9000"]
+    asked = control.run(
+        "docker exec %s curl --silent --max-time 10 --http2-prior-knowledge --request POST"
+        " --header 'content-type: application/grpc' http://127.0.0.1:19000/iam_pb.SeaweedS3IamCache/GetPolicy",
+        OBJECT_STORE,
+    )
+    assert asked.rc not in (0, 7), "it answers without a certificate, or is not where it was"
 
 
 def test_the_token_is_the_one_that_the_database_knows(deployment: Deployment, secrets: Secrets) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The version is one variable: setting it moves a deployment and keeps everything, and going back is refused."""
+"""The version is one variable: setting it moves a deployment and keeps everything, and going back is refused.
+
+The installation has MinIO, as those that are older than SeaweedFS is here.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from verification.secrets import Secrets, leaks
 
 OLD, NEW = "v4.2.0", "v4.5.12"
 WEBAPP, SUPERVISOR = "trigger-webapp-webapp-1", "trigger-supervisor-supervisor-1"
+MINIO = "trigger-webapp-trigger-minio-1"
 # What upstream's migrations of the new version bring the databases to.
 MIGRATIONS, GOOSE = 110, 40
 KEPT = ("User", "Organization", "Project", "RuntimeEnvironment", "PersonalAccessToken", "WorkerGroupToken")
@@ -120,6 +124,33 @@ def test_tokens_and_secrets_are_kept(move: Move, hello: Hello) -> None:
     assert set(move.after.workers) == set(move.before.workers)
     url = f"{hello.cluster.webapp}/api/v2/whoami"
     assert http("GET", url, bearer=state(hello).token).status == 200
+
+
+def test_minio_is_kept_and_said_so(move: Move) -> None:
+    assert MINIO in move.before.images
+    assert "trigger-webapp-trigger-seaweedfs-1" not in move.after.images
+    for play in move.plays:
+        assert "keeps its object store MinIO" in play.output
+        assert "docs/external-services.md" in play.output
+
+
+def test_the_webapp_has_a_key_for_its_bucket_alone(move: Move, control: Node) -> None:
+    assert MINIO in move.after.images
+
+    def client(command: str) -> int:
+        return int(control.run(f"docker exec %s mc {command}", MINIO).rc)
+
+    assert client("mb local/other") == 0
+    assert {name: client(f"ls {name}") == 0 for name in ("webapp/packets", "webapp/other", "local/other")} == {
+        "webapp/packets": True,
+        "webapp/other": False,
+        "local/other": True,
+    }
+    assert client("admin user add webapp somebody some-password") != 0
+    environment = control.output("docker exec %s env", WEBAPP)
+    root = control.output("docker exec %s sh -c %s", MINIO, 'echo "$MINIO_ROOT_PASSWORD"')
+    assert root not in environment
+    assert "OBJECT_STORE_SECRET_ACCESS_KEY=" in environment
 
 
 def test_a_run_of_the_task_that_was_deployed_before_completes(move: Move) -> None:

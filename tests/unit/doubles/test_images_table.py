@@ -14,7 +14,8 @@ from doubles import rules
 IMAGES = Path(rules.__file__).parents[1]
 TABLE: list[dict[str, Any]] = yaml.safe_load((IMAGES / "images.yml").read_text())["images"]
 ARCHIVES = {
-    "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "minio", "electric"},
+    "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "seaweedfs", "electric"},
+    "minio.tar": {"minio"},
     "webapp-4.5.tar": {"webapp"},
     "registry.tar": {"registry"},
     "gateway.tar": {"caddy"},

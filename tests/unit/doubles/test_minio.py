@@ -82,3 +82,77 @@ def test_aliases_without_the_environment(tmp_path: Path) -> None:
         mc.find_alias("other", environment)
     with pytest.raises(mc.Failure, match="Unable to parse"):
         mc.find_alias("local", {**environment, "MC_HOST_local": "nonsense"})
+
+
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::packets"]},
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": ["arn:aws:s3:::packets/*"]},
+    ],
+}
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> server.Users:
+    users = server.Users(Key("root", "rootpassword"), tmp_path)
+    users.add("webapp", "webappsecret")
+    return users
+
+
+def test_a_user_may_do_what_its_policy_allows(users: server.Users, tmp_path: Path) -> None:
+    users.create_policy("mine", POLICY)
+    users.attach("webapp", "mine", True)
+    # As after a restart.
+    users = server.Users(users.root, tmp_path)
+    assert users.key("webapp") == Key("webapp", "webappsecret")
+    for action, resource in (
+        ("s3:ListBucket", "packets"),
+        ("s3:PutObject", "packets/a/b"),
+        ("s3:GetObject", "packets/a"),
+    ):
+        users.authorize("webapp", action, resource)
+        users.authorize("root", action, resource)
+    for action, resource in (("s3:ListBucket", "other"), ("s3:DeleteBucket", "packets"), ("s3:GetObject", "other/a")):
+        with pytest.raises(server.S3Error, match="Access Denied"):
+            users.authorize("webapp", action, resource)
+
+
+def test_a_user_without_a_policy_may_do_nothing(users: server.Users) -> None:
+    with pytest.raises(server.S3Error, match="Access Denied"):
+        users.authorize("webapp", "s3:GetObject", "packets/a")
+
+
+def test_a_policy_is_attached_once(users: server.Users) -> None:
+    with pytest.raises(server.S3Error, match="does not exist"):
+        users.attach("webapp", "mine", True)
+    users.create_policy("mine", POLICY)
+    with pytest.raises(server.S3Error, match="user does not exist"):
+        users.attach("other", "mine", True)
+    with pytest.raises(server.S3Error, match="already in effect"):
+        users.attach("webapp", "mine", False)
+    users.attach("webapp", "mine", True)
+    with pytest.raises(server.S3Error, match="already in effect"):
+        users.attach("webapp", "mine", True)
+
+
+@pytest.mark.parametrize(
+    ("access", "secret"), [("root", "12345678"), ("ab", "12345678"), ("a=bc", "12345678"), ("abc", "1")]
+)
+def test_users_that_are_refused(users: server.Users, access: str, secret: str) -> None:
+    with pytest.raises(server.S3Error):
+        users.add(access, secret)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        POLICY | {"Version": "2012"},
+        POLICY | {"Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::"]}]},
+        POLICY | {"Statement": [{"Effect": "Allow", "Resource": ["arn:aws:s3:::a"]}]},
+    ],
+)
+def test_policies_that_are_refused(users: server.Users, policy: dict[str, object]) -> None:
+    with pytest.raises(server.S3Error):
+        users.create_policy("mine", policy)

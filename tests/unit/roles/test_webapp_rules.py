@@ -29,7 +29,7 @@ def problems(settings: dict[str, Any], features: list[str] | None = None) -> lis
 
 def test_rules_are_about_settings_that_exist() -> None:
     for rule in RULES:
-        for name in [*rule["settings"], *rule.get("needs", []), *rule.get("needs_any", [])]:
+        for name in [*rule["settings"], *rule.get("needs", []), *rule.get("needs_any", []), *rule.get("with", {})]:
             assert name in DEFAULTS | SHARED | KEYS, name
         assert ("matches" in rule) == ("form" in rule), rule
         assert ("feature" in rule) == ("since" in rule), rule
@@ -68,7 +68,7 @@ def test_the_defaults_break_no_rule(features: list[str]) -> None:
         {"webapp_postgres_url": "postgresql://trigger@db.example.com:5432/trigger?sslmode=verify-full"},
         {"webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443"},
         {"webapp_redis_host": "2001:db8::1", "webapp_redis_port": 6380, "webapp_redis_username": "u"},
-        {"webapp_minio_enabled": False, "trigger_object_store_origin": "https://s3.example.com"} | KEYS,
+        {"webapp_object_store": "external", "trigger_object_store_origin": "https://s3.example.com"} | KEYS,
         {"webapp_deploy_image_platform": "linux/amd64,linux/arm64"},
         {"webapp_api_rate_limit_refill_interval": "500 ms"},
     ],
@@ -100,7 +100,8 @@ def test_what_passes(settings: dict[str, Any]) -> None:
         ({"webapp_clickhouse_url": "http://a@ch:8123?secure=false"}, "webapp_clickhouse_url must be of the form"),
         ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name or an address"),
         ({"webapp_redis_port": 6380}, "so webapp_redis_host must be set"),
-        ({"webapp_minio_enabled": False}, "webapp_minio_enabled is false, so trigger_object_store_origin"),
+        ({"webapp_object_store": "external"}, "webapp_object_store is external, so trigger_object_store_origin"),
+        ({"webapp_minio_console_enabled": True}, "so webapp_object_store must be minio"),
         ({"webapp_object_store_bucket": "X"}, "webapp_object_store_bucket must be the name of a bucket"),
         ({"webapp_deploy_image_platform": "arm64"}, "webapp_deploy_image_platform must be linux/amd64"),
         ({"webapp_api_rate_limit_refill_interval": "10"}, "must be a number with a unit"),

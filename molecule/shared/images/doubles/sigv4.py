@@ -203,6 +203,14 @@ def _verify_header(key: Key, request: Request, authorization: str, now: datetime
         )
 
 
+def access_of(request: Request) -> str:
+    """Give the id of the key that a request says it was signed with; empty when it says none."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    _, _, named = headers.get("authorization", "").partition("Credential=")
+    credential = named.partition(",")[0] or dict(request.query).get("X-Amz-Credential", "")
+    return "/".join(credential.split("/")[:-4])
+
+
 def verify(key: Key, request: Request, payload: bytes, now: datetime) -> None:
     """Raise unless the request carries a valid signature made with the key, in its header or in its query."""
     query = dict(request.query)

@@ -53,8 +53,8 @@ CONTAINERS = {
         Container("trigger-webapp", "trigger-redis", 999, DATA, port=6379),
         Container("trigger-webapp", "trigger-clickhouse", 101, DATA, port=8123),
         Container("trigger-webapp", "electric", 65534, REALTIME, port=3000),
-        # Root without a single capability: the volumes of these two belong to root in their images.
-        Container("trigger-webapp", "trigger-minio", 0, FRONT, {9000: 9000}, port=9000, for_tasks=True),
+        Container("trigger-webapp", "trigger-seaweedfs", 1000, FRONT, {9000: 9000}, port=9000, for_tasks=True),
+        # Root without a single capability: its volume belongs to root in its image.
         Container("trigger-registry", "trigger-registry", 0, frozenset({"trigger-registry"}), {5000: 5000}, port=5000),
     ),
     WORKERS_GROUP: (
@@ -93,7 +93,7 @@ VOLUMES = {
         "trigger_redis_data",
         "trigger_clickhouse_data",
         "trigger_clickhouse_logs",
-        "trigger_minio_data",
+        "trigger_seaweedfs_data",
         "trigger_registry_data",
     },
     WORKERS_GROUP: set(),
@@ -114,7 +114,8 @@ FILES = {
         "webapp/trigger-postgres.env": ROOT_FILE,
         "webapp/trigger-redis.env": ROOT_FILE,
         "webapp/trigger-clickhouse.env": ROOT_FILE,
-        "webapp/trigger-minio.env": ROOT_FILE,
+        "webapp/trigger-seaweedfs.env": ROOT_FILE,
+        "webapp/seaweedfs.json": ("file", 0o400, 1000, 1000),
         "webapp/electric.env": ROOT_FILE,
         "webapp/redis.conf": ("file", 0o400, 999, 999),
         "webapp/shared": ("folder", 0o700, 1000, 1000),
@@ -176,6 +177,7 @@ SECRET_NAMES = {
     "clickhouse_password",
     "object_store_access_key",
     "object_store_secret_key",
+    "object_store_root_password",
     "session_secret",
     "magic_link_secret",
     "encryption_key",

@@ -38,6 +38,13 @@ def test_a_rule_for_one_value() -> None:
     assert setting_problems({"a": True}, [off]) == []
 
 
+def test_a_value_that_another_setting_must_have() -> None:
+    rule = {"settings": ["a"], "with": {"b": "minio"}}
+    assert setting_problems({"a": True, "b": "minio"}, [rule]) == []
+    assert setting_problems({"a": False, "b": "seaweedfs"}, [rule]) == []
+    assert setting_problems({"a": True, "b": "other"}, [rule]) == ["a is set, so b must be minio, is other."]
+
+
 def test_one_of_several() -> None:
     rule = {"settings": ["a"], "needs_any": ["b", "c"]}
     assert setting_problems({"a": "1", "c": "1"}, [rule]) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The part of MinIO's client that the deployment calls: ready, mb, ls, stat. Aliases as the real client finds them."""
+"""The part of MinIO's client that the deployment calls. Aliases as the real client finds them."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def find_alias(name: str, environment: Mapping[str, str]) -> Alias:
     return Alias(entry["url"], Key(entry["accessKey"], entry["secretKey"]))
 
 
-def call(alias: Alias, method: str, path: str, query: str = "") -> bytes:
+def call(alias: Alias, method: str, path: str, query: str = "", body: bytes = b"") -> bytes:
     url = f"{alias.url}{path}" + (f"?{query}" if query else "")
-    headers = sign(alias.key, method, url, b"", datetime.now(UTC)) if alias.key.access else {}
-    request = urllib.request.Request(url, method=method, headers=headers)
+    headers = sign(alias.key, method, url, body, datetime.now(UTC)) if alias.key.access else {}
+    request = urllib.request.Request(url, method=method, headers=headers, data=body or None)
     with urllib.request.urlopen(request, timeout=10) as answer:
-        body: bytes = answer.read()
-    return body
+        found: bytes = answer.read()
+    return found
 
 
 def reason(failure: urllib.error.HTTPError) -> tuple[str, str]:
@@ -127,7 +127,55 @@ def stat(alias: Alias, target: str, bucket: str) -> None:
     print(f"Name      : {bucket}/\nType      : folder")
 
 
+def administrate(alias: Alias, path: str, given: dict[str, object], failure_text: str) -> None:
+    try:
+        call(alias, "POST", f"/minio/admin/v3/{path}", body=json.dumps(given).encode())
+    except urllib.error.HTTPError as failure:
+        raise Failure(f"{failure_text}. {reason(failure)[1]}") from failure
+
+
+def add_user(alias: Alias, words: list[str]) -> None:
+    """Without both keys as arguments, what is missing is read from standard input, a line each."""
+    given = [*words, *(sys.stdin.readline().rstrip("\n") for _ in range(2 - len(words)))]
+    user = {"accessKey": given[0], "secretKey": given[1]}
+    administrate(alias, "add-user", dict(user), f"Unable to add new user `{given[0]}`")
+    print(f"Added user `{given[0]}` successfully.")
+
+
+def create_policy(alias: Alias, name: str, file: str) -> None:
+    try:
+        policy = json.loads(Path(file).read_bytes())
+    except (OSError, ValueError) as failure:
+        raise Failure(f"Unable to open `{file}`. {failure}") from failure
+    administrate(alias, "add-canned-policy", {"name": name, "policy": policy}, "Unable to create new policy")
+    print(f"Created policy `{name}` successfully.")
+
+
+def change_policy(alias: Alias, change: str, name: str, user: str) -> None:
+    given: dict[str, object] = {"policy": name, "user": user}
+    administrate(alias, change, given, f"Unable to {change} policies")
+    print(f"{change.title()}ed Policies: [{name}]\nTo User: {user}")
+
+
+def admin(words: list[str]) -> None:
+    match words:
+        case ["user", "add", name, *keys] if len(keys) <= 2:
+            add_user(find_alias(name, os.environ), keys)
+        case ["policy", "create", name, policy, file]:
+            create_policy(find_alias(name, os.environ), policy, file)
+        case ["policy", ("attach" | "detach") as change, name, policy, "--user", user]:
+            change_policy(find_alias(name, os.environ), change, policy, user)
+        case _:
+            raise Failure(f"`admin {' '.join(words)}` is not a recognized command")
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["admin"]:
+        try:
+            admin(sys.argv[2:])
+        except (Failure, urllib.error.URLError) as failure:
+            sys.exit(f"mc: <ERROR> {failure}")
+        return
     parser = argparse.ArgumentParser(prog="mc")
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("ready", "mb", "ls", "stat"):

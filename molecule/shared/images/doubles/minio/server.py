@@ -14,18 +14,26 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from doubles.sigv4 import Key, Request, SignatureError, verify
+from doubles.sigv4 import Key, Request, SignatureError, access_of, verify
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 DATA, META = "part.1", "meta.json"
+ADMIN = "/minio/admin/v3/"
+# Right that each call needs, by what it is about and its method.
+ACTIONS = {
+    "bucket": {"GET": "s3:ListBucket", "HEAD": "s3:ListBucket", "PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"},
+    "object": {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"},
+}
 
 
 class CredentialError(Exception):
@@ -123,14 +131,90 @@ class Store:
             (folder / name).unlink(missing_ok=True)
 
 
+class Users:
+    """Users beside root, each with the policies that are attached to it. They survive a restart, as in MinIO."""
+
+    def __init__(self, root: Key, folder: Path) -> None:
+        self.root = root
+        self.file = folder / ".minio.sys" / "iam.json"
+        self.policies: dict[str, dict[str, Any]] = {}
+        self.users: dict[str, dict[str, Any]] = {}
+        if self.file.exists():
+            stored = json.loads(self.file.read_text())
+            self.policies, self.users = stored["policies"], stored["users"]
+
+    def save(self) -> None:
+        self.file.parent.mkdir(exist_ok=True)
+        self.file.write_text(json.dumps({"policies": self.policies, "users": self.users}))
+
+    def key(self, access: str) -> Key:
+        """Give the key of an access key id; an unknown one cannot match root's and is refused with it."""
+        user = self.users.get(access)
+        return Key(access, user["secret"]) if user else self.root
+
+    def add(self, access: str, secret: str) -> None:
+        if access == self.root.access:
+            raise S3Error(
+                400, "XMinioAdminAddUserInvalidArgument", "User is not allowed to be same as admin access key"
+            )
+        if len(access) < 3 or set(access) & set("=,"):
+            raise S3Error(400, "XMinioAdminInvalidAccessKey", "The access key is invalid.")
+        if len(secret) < 8:
+            raise S3Error(400, "XMinioAdminInvalidSecretKey", "The secret key is invalid.")
+        self.users[access] = {"secret": secret, "policies": self.users.get(access, {}).get("policies", [])}
+        self.save()
+
+    def create_policy(self, name: str, policy: dict[str, Any]) -> None:
+        statements = policy.get("Statement", [])
+        if policy.get("Version") != "2012-10-17" or not statements:
+            raise S3Error(400, "XMinioMalformedIAMPolicy", "Policy has invalid resource or version.")
+        for statement in statements:
+            if statement.get("Effect") not in ("Allow", "Deny") or not statement.get("Action"):
+                raise S3Error(400, "XMinioMalformedIAMPolicy", "Policy has an invalid statement.")
+            if any(not re.match(r"arn:aws:s3:::.", resource) for resource in statement.get("Resource", [""])):
+                raise S3Error(400, "XMinioMalformedIAMPolicy", "Policy has an invalid resource.")
+        self.policies[name] = policy
+        self.save()
+
+    def attach(self, access: str, name: str, attached: bool) -> None:
+        if name not in self.policies:
+            raise S3Error(404, "XMinioAdminNoSuchPolicy", "The canned policy does not exist.")
+        if access not in self.users:
+            raise S3Error(404, "XMinioAdminNoSuchUser", "The specified user does not exist.")
+        policies = self.users[access]["policies"]
+        if (name in policies) == attached:
+            raise S3Error(
+                400, "XMinioAdminPolicyChangeAlreadyApplied", "The specified policy change is already in effect."
+            )
+        if attached:
+            policies.append(name)
+        else:
+            policies.remove(name)
+        self.save()
+
+    def authorize(self, access: str, action: str, resource: str) -> None:
+        """Raise unless a policy of the user allows it and none denies it; root may do everything."""
+        if access == self.root.access:
+            return
+        effects = {
+            statement["Effect"]
+            for name in self.users[access]["policies"]
+            for statement in self.policies[name]["Statement"]
+            if any(fnmatchcase(action, pattern) for pattern in statement["Action"])
+            and any(fnmatchcase(f"arn:aws:s3:::{resource}", pattern) for pattern in statement["Resource"])
+        }
+        if effects != {"Allow"}:
+            raise S3Error(403, "AccessDenied", "Access Denied.")
+
+
 def modified(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 class Server:
-    def __init__(self, store: Store, key: Key) -> None:
+    def __init__(self, store: Store, users: Users) -> None:
         self.store = store
-        self.key = key
+        self.users = users
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
@@ -138,8 +222,13 @@ class Server:
             return web.Response(status=200 if path.split("/")[-1] in ("live", "ready", "cluster") else 404)
         body = await request.read()
         try:
-            verify(self.key, Request(request.method, request.raw_path, request.headers), body, datetime.now(UTC))
+            signed = Request(request.method, request.raw_path, request.headers)
+            access = access_of(signed)
+            verify(self.users.key(access), signed, body, datetime.now(UTC))
+            if path.startswith("/minio/"):
+                return self.administrate(access, path.removeprefix(ADMIN), body)
             bucket, key = split_path(path)
+            self.users.authorize(access, self.action(request, bucket, key), f"{bucket}/{key}" if key else bucket)
             return self.answer(request, bucket, key, body)
         except (SignatureError, S3Error) as failure:
             text = (
@@ -147,6 +236,29 @@ class Server:
                 f"<Resource>{escape(path)}</Resource></Error>"
             )
             return web.Response(status=failure.status, text=text, content_type="application/xml")
+
+    @staticmethod
+    def action(request: web.Request, bucket: str, key: str) -> str:
+        if not bucket:
+            return "s3:ListAllMyBuckets"
+        if not key and request.method == "GET" and "location" in request.query:
+            return "s3:GetBucketLocation"
+        return ACTIONS["object" if key else "bucket"].get(request.method, "s3:*")
+
+    def administrate(self, access: str, call: str, body: bytes) -> web.Response:
+        """The calls of `mc admin`, in a form of our own: the real one's bodies are encrypted with root's key."""
+        if access != self.users.root.access:
+            raise S3Error(403, "AccessDenied", "Access Denied.")
+        given = json.loads(body)
+        if call == "add-user":
+            self.users.add(given["accessKey"], given["secretKey"])
+        elif call == "add-canned-policy":
+            self.users.create_policy(given["name"], given["policy"])
+        elif call in ("attach", "detach"):
+            self.users.attach(given["user"], given["policy"], call == "attach")
+        else:
+            raise S3Error(404, "XMinioAdminUnknown", "There is no such call.")
+        return web.Response()
 
     def answer(self, request: web.Request, bucket: str, key: str, body: bytes) -> web.Response:
         store, method = self.store, request.method
@@ -218,7 +330,7 @@ def address(text: str) -> tuple[str, int]:
 async def serve(options: argparse.Namespace, key: Key) -> None:
     runners = []
     for place, handler in (
-        (options.address, Server(Store(options.folder), key).handle),
+        (options.address, Server(Store(options.folder), Users(key, options.folder)).handle),
         (options.console_address, console),
     ):
         app = web.Application(client_max_size=1 << 30)
