@@ -25,7 +25,8 @@ def env_files(
             continue
         own = environments.get(service, {})
         kept = {name: value for name, value in own.items() if value != "" or name in allow_empty}
-        content = dotenv({**kept, **more.get(service, {})}, header=header, allow_empty=allow_empty)
+        merged = {**kept, **more.get(service, {})}
+        content = dotenv(merged, header=header, allow_empty=allow_empty, where=f"environment of {service}")
         files.append({"path": f"{service}.env", "content": content})
     return files
 

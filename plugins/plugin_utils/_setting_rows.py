@@ -34,10 +34,11 @@ KEYS: Final = frozenset(
         ),
     }
 )
-TYPES: Final = ("bool", "int", "float", "str", "path", "list", "dict", "raw")
+TYPES: Final = ("bool", "int", "float", "str", "path", "list", "dict", "variable", "raw")
 # So many hosts are named, the others are counted.
 NAMED_HOSTS: Final = 3
 SHOWN_CHARACTERS: Final = 200
+VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 WHOLE: Final = re.compile("-?(0|[1-9][0-9]*)")
 DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?")
 
@@ -108,6 +109,8 @@ def _example(name: str) -> str:
 def _wrong_type(name: str, value: object, row: Row) -> str | None:
     """Say which type is wanted, and how it is written."""
     wanted = row["type"]
+    if wanted == "variable":
+        return _wrong_variable(name, value, row)
     if value is None and wanted != "raw":
         return f"{name} has no value (null). Give it one, or remove the line: then the default holds."
     if wanted == "bool":
@@ -138,6 +141,16 @@ def _wrong_type(name: str, value: object, row: Row) -> str | None:
     elif wanted == "dict" and not isinstance(value, Mapping):
         return f"{name} must be a mapping (dict, of the form key: value), and is {_shown(value, row)}."
     return None
+
+
+def _wrong_variable(name: str, value: object, row: Row) -> str | None:
+    """Say why it is no value of an environment variable; null is how one part of an inventory takes away another's."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return None
+    if not isinstance(value, str):
+        hint = "write the very text that the program expects, for example '1' or 'true'"
+        return f"{name} must be a text, and is {_shown(value, row)}: {hint}."
+    return f"{name} must be set, and is empty: remove the line, or make it null." if value == "" else None
 
 
 def _is_plain(value: object, row: Row) -> bool:
@@ -218,6 +231,9 @@ def _mapping_problems(name: str, value: Mapping[Any, object], row: Row) -> Itera
     for key, inner in value.items():
         if not isinstance(key, str) or not key:
             yield f"{name} has the key {key!r}, which must be a text. Write it in quotes."
+        elif row.get("values", {}).get("type") == "variable" and not VARIABLE.fullmatch(key):
+            words = "letters, digits and underscores"
+            yield f"{name} has the key {key!r}, which is no name of an environment variable ({words})."
         elif key in options:
             yield from problems(f"{name}.{key}", inner, _inner(row, options[key]))
         elif "values" in row:

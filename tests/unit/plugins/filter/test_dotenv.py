@@ -90,3 +90,8 @@ def test_not_a_dictionary() -> None:
 
 def test_it_is_offered_under_its_name() -> None:
     assert FilterModule().filters() == {"dotenv": dotenv}
+
+
+def test_errors_begin_with_the_variable_that_they_come_from() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^gateway_extra_env: 'A B' is not the name"):
+        dotenv({"A B": "x"}, where="gateway_extra_env")

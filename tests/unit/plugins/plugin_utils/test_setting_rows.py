@@ -120,6 +120,14 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ("trigger_secrets", {5: "hunter2"}, ["the key 5"]),
         ("webapp_extra_env", {"SMTP_HOST": "mail.example.com"}, ["webapp_extra_env.SMTP_HOST must be a mapping"]),
         ("gateway_extra_env", {"TOKEN": "hunter\0"}, ["gateway_extra_env.TOKEN", "NUL"]),
+        ("trigger_secrets", {"redis_password": "hunter\0"}, ["trigger_secrets.redis_password", "NUL"]),
+        ("webapp_extra_env", {"webapp": {"SMTP-HOST": "x"}}, ["webapp_extra_env.webapp has the key 'SMTP-HOST'"]),
+        ("webapp_extra_env", {"webapp": {"FLAG": True}}, ["webapp_extra_env.webapp.FLAG must be a text", "'true'"]),
+        ("webapp_extra_env", {"webapp": {"RATE": ["hunter"]}}, ["webapp_extra_env.webapp.RATE must be a text"]),
+        ("registry_extra_env", {"REGISTRY_LOG_LEVEL": ""}, ["registry_extra_env.REGISTRY_LOG_LEVEL must be set"]),
+        ("gateway_extra_env", {"A B": "hunter"}, ["gateway_extra_env has the key 'A B'"]),
+        ("supervisor_extra_env", {"RATIO": 0.5}, ["supervisor_extra_env.RATIO must be a text", "0.5"]),
+        ("supervisor_runner_extra_env", {"1ST": "x"}, ["supervisor_runner_extra_env has the key '1ST'"]),
         (
             "webapp_machine_presets",
             {"machines": {"micro": {"cpu": "half"}}},
@@ -145,6 +153,7 @@ def test_the_message_says_what_to_set(name: str, value: object, words: list[str]
         ("webapp_cpus", 2),
         ("worker_hosts", "w1,w2"),
         ("webapp_memory_mib", 0),
+        ("webapp_extra_env", {"webapp": {"RUN_ENGINE_WORKER_COUNT": 8, "APP_ENV": None}}),
     ],
 )
 def test_what_people_write_is_taken(name: str, value: object) -> None:
