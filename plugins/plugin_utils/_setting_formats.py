@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -342,3 +342,17 @@ FORMATS: dict[str, Format] = {
     "user": Format("of letters, digits, dots, dashes and underscores", pattern("[A-Za-z0-9._-]+")),
     "version": Format("a release, such as v4.2.0, or a tag", pattern("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")),
 }
+
+
+def log_options(given: Mapping[str, object]) -> str | None:
+    """Say what the engine refuses of options that are right one by one (moby: ValidateLogOpts, jsonfilelog.New)."""
+    files = int(str(given.get("max-file", "1")))
+    if given.get("compress") == "true" and (files < 2 or "max-size" not in given):
+        return "compress 'true' needs max-size and a max-file of '2' or more"
+    if "max-buffer-size" in given and given.get("mode") != "non-blocking":
+        return "max-buffer-size needs mode non-blocking"
+    return None
+
+
+# What the parts of a mapping must be to each other, by the `check` of its row.
+CHECKS: dict[str, Callable[[Mapping[str, object]], str | None]] = {"log_options": log_options}

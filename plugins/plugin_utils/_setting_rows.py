@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import CHECKS, FORMATS
 
 Row = Mapping[str, Any]
 ROLES: Final = Path(__file__).resolve().parents[2] / "roles"
@@ -24,6 +24,7 @@ KEYS: Final = frozenset(
             "reason",
             "range",
             "zero",
+            "check",
             "length",
             "empty",
             "accepts",
@@ -212,7 +213,10 @@ def problems(name: str, value: object, row: Row) -> Iterator[str]:
     elif isinstance(value, str):
         yield from _text_problems(name, value, row)
     elif isinstance(value, Mapping):
-        yield from _mapping_problems(name, value, row)
+        wrong_parts = list(_mapping_problems(name, value, row))
+        yield from wrong_parts
+        if "check" in row and not wrong_parts and (wrong := CHECKS[row["check"]](value)):
+            yield f"{name}: {wrong}."
     elif isinstance(value, Sequence):
         if "counts" in row and not row["counts"][0] <= len(value) <= row["counts"][1]:
             yield f"{name} must have {row['counts'][0]} to {row['counts'][1]} entries, and has {len(value)}."

@@ -51,6 +51,14 @@ def test_one_of_several() -> None:
     assert setting_problems({"a": "1"}, [rule]) == ["a is set, but has no effect without b or c."]
 
 
+def test_a_number_that_must_not_exceed_another() -> None:
+    rule = {"settings": ["a"], "at_most": "b"}
+    assert setting_problems({"a": "513", "b": 512}, [rule]) == ["a is '513'; it must not exceed b (512)."]
+    assert setting_problems({"a": 512, "b": "512"}, [rule]) == []
+    # 0 is no limit of its own.
+    assert setting_problems({"a": 512, "b": 0}, [rule]) == []
+
+
 def test_the_form_of_the_whole_value() -> None:
     rule = {"settings": ["a", "b"], "matches": "[0-9]+s", "form": "a number of seconds"}
     assert setting_problems({"a": "10s", "b": "10s\n"}, [rule]) == ["b must be a number of seconds, is '10s\\n'."]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.redact import redact
 from ansible_collections.selfhosted.trigger_dev.plugins.lookup import secret_values
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import Row, load_rows
+
+
+@pytest.fixture(scope="module")
+def root() -> Path:
+    return Path(__file__).parents[4]
 
 
 def values(variables: dict[str, object]) -> list[str]:
@@ -37,6 +43,12 @@ def test_an_invented_row_is_masked_by_its_mark_alone(tmp_path: Path, monkeypatch
     monkeypatch.setattr(secret_values, "load_rows", lambda: load_rows(tmp_path / "roles"))
     given = values({"webapp_new_thing": "hunter2-hunter2", "webapp_name": "not-secret"})
     assert redact("log: hunter2-hunter2 not-secret", given) == "log: *** not-secret"
+
+
+def test_every_text_that_is_redacted_is_redacted_of_all_secret_settings(root: Path) -> None:
+    for path in root.glob("roles/*/tasks/*.yml"):
+        for found in re.findall(r"trigger_dev[.]redact\((.*)\)", path.read_text()):
+            assert "secret_values" in found, path.name
 
 
 def test_values_are_those_that_expressions_come_to() -> None:

@@ -106,6 +106,9 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ("trigger_log_options", {"max-size": "10 megabytes"}, ["trigger_log_options.max-size", "10 megabytes", "10m"]),
         ("trigger_log_options", {"max-file": 3}, ["trigger_log_options.max-file", "in quotes"]),
         ("trigger_log_options", {"maxsize": "10m"}, ["'maxsize'", "max-size"]),
+        ("trigger_log_options", {"compress": "true", "max-size": "10m"}, ["trigger_log_options: compress", "max-file"]),
+        ("trigger_log_options", {"compress": "true", "max-file": "3"}, ["trigger_log_options: compress", "max-size"]),
+        ("trigger_log_options", {"max-buffer-size": "4m"}, ["max-buffer-size needs mode non-blocking"]),
         ("docker_engine_log_options", {"max-file": "three"}, ["docker_engine_log_options.max-file", "'three'"]),
         ("trigger_time_zone", "Mars/Base", ["Europe/Vienna", "'Mars/Base'"]),
         ("trigger_directory", "/etc", ["/opt/trigger", "'/etc'"]),
@@ -154,6 +157,8 @@ def test_the_message_says_what_to_set(name: str, value: object, words: list[str]
         ("worker_hosts", "w1,w2"),
         ("webapp_memory_mib", 0),
         ("webapp_extra_env", {"webapp": {"RUN_ENGINE_WORKER_COUNT": 8, "APP_ENV": None}}),
+        ("trigger_log_options", {"compress": "true", "max-size": "10m", "max-file": "2", "mode": "non-blocking"}),
+        ("docker_engine_log_options", {}),
     ],
 )
 def test_what_people_write_is_taken(name: str, value: object) -> None:
