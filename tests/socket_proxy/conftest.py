@@ -28,6 +28,7 @@ CASES: dict[str, dict[str, Any]] = {
     "all-images": {"supervisor_allowed_images": []},
     "two-images": {"supervisor_allowed_images": ["a.example.com/", "b.example.com/x:"]},
     "monitor": {"supervisor_resource_monitor_enabled": True},
+    "boundless": {"supervisor_runner_pids_limit": 0},
     "classic": {"supervisor_proxy_mode": "classic"},
 }
 

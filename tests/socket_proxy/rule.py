@@ -23,6 +23,8 @@ MAY = {
     "attachstderr",
 }
 HOST_MAY = {"networkmode", "autoremove", "nanocpus", "memory"}
+# What the proxy puts in.
+PIDS_LIMIT = 4096
 
 
 class Refused(Exception):
@@ -62,6 +64,8 @@ def check(body: bytes) -> None:
         raise Refused(str(error)) from None
     if not isinstance(read, dict) or not isinstance(host := read.pop("hostconfig", None), dict):
         raise Refused("no HostConfig")
+    if host.pop("pidslimit", None) != PIDS_LIMIT or host.pop("memoryswap", 0) != host.get("memory", 0):
+        raise Refused("without limits")
     if unknown := (set(read) - MAY) | (set(host) - HOST_MAY):
         raise Refused(f"unknown: {unknown}")
     if host.get("networkmode") != NETWORK:

@@ -64,6 +64,8 @@ def starts(proxy: Proxy, data: bytes) -> list[str]:
         found = json.loads(docker("inspect", name))[0]
         assert found["State"]["Running"]
         assert not found["HostConfig"]["Privileged"]
+        assert found["HostConfig"]["PidsLimit"] == 4096
+        assert found["HostConfig"]["MemorySwap"] == found["HostConfig"]["Memory"] > 0
         assert set(found["NetworkSettings"]["Networks"]) == {RUNNERS}
         return [each for each in found["Config"]["Env"] if not each.startswith("PATH=")]
     finally:

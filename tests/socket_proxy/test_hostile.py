@@ -50,7 +50,32 @@ def test_the_engine_that_records_sees_what_passes(recording: Proxy, recorder: Re
     assert recording.statuses(create(task())) == [201]
     ((line, body),) = recorder.take()
     assert line.startswith("POST /containers/create?name=")
-    assert json.loads(body) == task()
+    assert json.loads(body) == task(PidsLimit=4096, MemorySwap=536870912)
+
+
+@pytest.mark.parametrize(
+    ("host", "added"),
+    [
+        ({"NetworkMode": NETWORK}, {"PidsLimit": 4096}),
+        ({"NetworkMode": NETWORK, "Memory": 0}, {"PidsLimit": 4096}),
+        ({"Memory": 7000000, "NetworkMode": NETWORK}, {"PidsLimit": 4096, "MemorySwap": 7000000}),
+    ],
+)
+def test_limits_are_put_in(
+    recording: Proxy, recorder: Recorder, host: dict[str, object], added: dict[str, int]
+) -> None:
+    assert recording.statuses(create(task() | {"HostConfig": host})) == [201]
+    ((_, body),) = recorder.take()
+    assert json.loads(body)["HostConfig"] == host | added
+
+
+def test_without_a_limit_of_processes_there_is_none(start: Start, haproxy: str, recorder: Recorder) -> None:
+    proxy = start("boundless", haproxy, recorder.path)
+    recorder.take()
+    assert proxy.statuses(create(task())) == [201]
+    assert proxy.statuses(create(task() | {"HostConfig": {"NetworkMode": NETWORK}})) == [201]
+    bodies = [json.loads(body)["HostConfig"] for _, body in recorder.take()]
+    assert bodies == [task(MemorySwap=536870912)["HostConfig"], {"NetworkMode": NETWORK}]
 
 
 def test_the_genuine_engine_tells_of_nothing(genuine: Proxy, marker: Marker) -> None:

@@ -2,13 +2,16 @@
 -- Reads the body of a create as the engine will, and lets pass what stands in the rules below and nothing else. Whoever
 -- asks for more than a task container is root on the host: so what is not known is refused, whatever it is.
 --
+-- What passes gets limits that no supervisor asks for: of processes, and none of swap above its memory.
+--
 -- A key is taken as it is written: neither escapes nor other cases, which the engine's reader would understand, are in
 -- the rules. Of two equal keys the engine takes the last or a mixture of both, so there must be one.
 --
 -- From the environment, because HAProxy 2.6 passes no arguments of lua-load on (tried): the runner network; beginnings of
--- references of images, parted by blanks; without any, every image passes; and the rules, as vars/main/create.yml has them.
+-- references of images, parted by blanks; without any, every image passes; the rules, as vars/main/create.yml has them; the
+-- most processes of a task container, 0 for no limit.
 
-local network, images = os.getenv("RUNNER_NETWORK"), {}
+local network, images, processes = os.getenv("RUNNER_NETWORK"), {}, os.getenv("RUNNER_PIDS_LIMIT")
 for beginning in os.getenv("ALLOWED_IMAGES"):gmatch("%S+") do
   images[#images + 1] = beginning
 end
@@ -103,6 +106,7 @@ function Reader:word(pattern)
     refuse("a value of another type: " .. self.path)
   end
   self.at = last + 1
+  return self.text:sub(first, last)
 end
 
 -- Reads what stands between two brackets, parted by commas.
@@ -146,7 +150,7 @@ local FORMS = {
     end
   end,
   number = function(reader)
-    reader:word(reader:peek() == "0" and "^0" or "^%d+")
+    return reader:word(reader:peek() == "0" and "^0" or "^%d+")
   end,
   strings = function(reader)
     reader:list("[", "]", function()
@@ -159,13 +163,20 @@ local FORMS = {
 function Reader:value(form, path)
   self.path = path
   if type(form) == "string" then
-    FORMS[form](self)
+    local read = FORMS[form](self)
+    if path == "HostConfig.Memory" then
+      self.memory = read
+    end
   elseif type(form) == "function" then
     if not form(self:string()) then
       refuse("another network, image or host name: " .. path)
     end
   else
     local inside = path == "" and "" or path .. "."
+    if path == "HostConfig" then
+      self:peek()
+      self.host_config = self.at
+    end
     local seen = self:object(function(key)
       if form[key] == nil then
         refuse("a key that no task has: " .. named(inside .. key))
@@ -186,18 +197,60 @@ local function check(text)
   if reader:peek() ~= "" then
     refuse("something behind the body")
   end
+  return reader
 end
 
--- The fetch lua.create_verdict: "passes", or why a body is refused, in words without anything of it. A body that has not
--- come as a whole is refused as well.
+-- Gives the members that are put in front of those of HostConfig, of which there is at least one.
+local function limits(reader)
+  local members = processes == "0" and "" or '"PidsLimit":' .. processes .. ","
+  if reader.memory and reader.memory ~= "0" then
+    members = members .. '"MemorySwap":' .. reader.memory .. ","
+  end
+  return members
+end
+
+-- The fetch lua.create_verdict: "passes", or why a body is refused, in words without anything of it but a plain key. A body
+-- that has not come as a whole is refused as well. For one that passes: what the filter below puts in, and the new length.
 core.register_fetches("create_verdict", function(txn)
   local text = txn.f:req_body() or ""
   if #text ~= txn.f:req_body_size() then
     return "not the whole body"
   end
-  local ok, fault = pcall(check, text)
-  if ok then
-    return "passes"
+  local ok, found = pcall(check, text)
+  if not ok then
+    return type(found) == "table" and found.refused or "it could not be read"
   end
-  return type(fault) == "table" and fault.refused or "it could not be read"
+  local members = limits(found)
+  txn:set_var("txn.limits", members)
+  txn:set_var("txn.limits_at", found.host_config)
+  txn:set_var("txn.length", #text + #members)
+  return "passes"
+end)
+
+-- The filter lua.limits. The body is in the buffer as a whole, for a rule has waited for it. Where the members cannot be put
+-- in, the length that was announced is wrong and the request fails.
+local Limits = { id = "limits", flags = filter.FLT_CFG_FL_HTX }
+Limits.__index = Limits
+
+function Limits:new()
+  return setmetatable({}, Limits)
+end
+
+function Limits:http_headers(txn, message)
+  local members = not message.channel:is_resp() and txn:get_var("txn.limits")
+  if members and members ~= "" then
+    self.members, self.offset = members, math.floor(tonumber(txn:get_var("txn.limits_at")))
+    filter.register_data_filter(self, message.channel)
+  end
+end
+
+function Limits:http_payload(_, message)
+  if self.members and not message.channel:is_resp() then
+    message:insert(self.members, self.offset)
+    self.members = nil
+  end
+end
+
+core.register_filter("limits", Limits, function(limits)
+  return limits
 end)
