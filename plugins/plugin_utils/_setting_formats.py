@@ -341,6 +341,9 @@ FORMATS: dict[str, Format] = {
     ),
     "user": Format("of letters, digits, dots, dashes and underscores", pattern("[A-Za-z0-9._-]+")),
     "version": Format("a release, such as v4.2.0, or a tag", pattern("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")),
+    "web_path": Format(
+        "a path that begins with / and has no slash at the end, such as /api/v1/query", pattern("(/[A-Za-z0-9._~-]+)+")
+    ),
 }
 
 

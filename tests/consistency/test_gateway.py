@@ -57,7 +57,13 @@ CASES: dict[str, dict[str, Any]] = {
         "webapp_object_store": "minio",
         "gateway_minio_console_host": "console.trigger.example.com",
     },
-    "open": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, "gateway_metrics_enabled": True},
+    "open": {
+        "trigger_version": "v4.5.12",
+        "gateway_tls": "internal",
+        "gateway_runner_trusts_ca": True,
+        "gateway_metrics_enabled": True,
+        "gateway_closed_paths": ["/api/v1/query", "/healthcheck"],
+    },
     "other-port": {
         "trigger_origin": "https://trigger.example.com:8443",
         "gateway_tls": "internal",
@@ -108,6 +114,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "webapp_url": "__webapp_local_url",
             "bucket_url": "__webapp_bucket_url",
             "endpoints": "__gateway_endpoints",
+            "advisories": "__trigger_advisory_text",
             "addresses": "__trigger_client_addresses",
             "faults": "__trigger_client_faults",
             "trial": "__gateway_client_trial",
@@ -376,6 +383,15 @@ def test_metrics_cannot_be_reached(gateway: Gateway, path: str) -> None:
 )
 def test_telemetry_is_for_named_clients(gateway: Gateway, path: str) -> None:
     assert gateway.ask("trigger.example.com", path)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/query", "/api/v1/query/", "/api/v1/query/x", "/API/v1//%71uery", "/healthcheck"]
+)
+def test_single_paths_can_be_closed(opened: Gateway, path: str) -> None:
+    """Until a release without the fault of an advisory is deployed."""
+    assert opened.ask("trigger.example.com", path)[0] == 403
+    assert opened.ask("trigger.example.com", "/api/v1/queries")[0] == 200
 
 
 def test_metrics_and_telemetry_can_be_opened(opened: Gateway) -> None:

@@ -104,3 +104,46 @@ def test_the_webapp_of_every_line_ends_by_itself_when_it_is_stopped(root: Path, 
         assert seconds + 10 < int(row["grace"].removesuffix("s")), name
         # More than one process would have more than one memory of which tokens are good.
         assert given.get("ENABLE_CLUSTER") is None or given["WEB_CONCURRENCY"] == "1", name
+
+
+def test_advisories_are_told_for_the_releases_that_have_them(tmp_path: Path) -> None:
+    closed = {"trigger_origin": "https://trigger.example.com", "gateway_closed_paths": ["/api/v1/query"]}
+    cases: dict[str, dict[str, Any]] = {
+        "old": {"trigger_version": "v4.2.0"},
+        "between": {"trigger_version": "v4.5.5"},
+        "tested": {"trigger_version": "v4.5.12"},
+        "last": {"trigger_version": "v4.7.2"},
+        "fixed": {"trigger_version": "v4.7.3"},
+        "floating": {"trigger_version": "latest"},
+        "closed": {"trigger_version": "v4.5.12", **closed},
+        "behind": {"trigger_version": "v4.5.12", **closed, "gateway_closed_paths": []},
+    }
+    origin = {"trigger_origin": "http://localhost:8030"}
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        host="control.example.com",
+        wanted={
+            "open": "__trigger_open_advisories | map(attribute='id')",
+            "text": "__trigger_advisory_text",
+            "closable": "__trigger_closable_advisories | length",
+        },
+        cases={name: origin | case for name, case in cases.items()},
+    )
+    first, second = "GHSA-9q4r-4842-93vw", "GHSA-m79r-84cc-xwg9"
+    assert {name: row["open"] for name, row in rendered.items()} == {
+        "old": [first],
+        "between": [first, second],
+        "tested": [second],
+        "last": [second],
+        "fixed": [],
+        "floating": [],
+        "closed": [],
+        "behind": [second],
+    }
+    assert rendered["between"]["text"] == (
+        f"{first} (fixed in v4.5.6), {second} (fixed in v4.7.3; it is reached at /api/v1/query)"
+    )
+    assert rendered["behind"]["text"].endswith("; until then add /api/v1/query to gateway_closed_paths)")
+    assert [name for name, row in rendered.items() if row["closable"]] == ["behind"]
+    assert not rendered["fixed"]["text"]

@@ -204,6 +204,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "user": (["trigger", "a.b-c_d"], ["me:you", "two words", "a\n"]),
     "version": (["v4.2.0", "latest"], ["v4 2", "", "a/b"]),
+    "web_path": (
+        ["/metrics", "/api/v1/query", "/.well-known/x~y_z"],
+        ["/", "api/v1", "/api/", "//api", "/api v1", "/api/*", "/a{b}", "/api\n", "https://trigger.example.com/api"],
+    ),
 }
 
 
