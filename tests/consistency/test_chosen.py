@@ -34,6 +34,20 @@ def test_replication_and_telemetry(chosen: Projects) -> None:
     assert given["POSTHOG_PROJECT_KEY"] is None
 
 
+def test_one_switch_means_all_that_calls_home(projects: Projects, chosen: Projects) -> None:
+    """Off by default; each name is one that the program of that service reads."""
+    switches: dict[tuple[str, str], tuple[Any, Any]] = {
+        ("webapp", "TRIGGER_TELEMETRY_DISABLED"): ("1", None),
+        ("webapp", "POSTHOG_PROJECT_KEY"): ("", None),
+        ("webapp", "CHECKPOINT_DISABLE"): ("1", None),
+        ("trigger-minio", "MINIO_UPDATE"): ("off", None),
+        ("electric", "ELECTRIC_USAGE_REPORTING"): ("false", "true"),
+    }
+    for (service, name), (off, on) in switches.items():
+        assert projects["trigger-webapp"]["environments"][service][name] == off, name
+        assert chosen["trigger-webapp"]["environments"][service][name] == on, name
+
+
 def test_authorities_are_not_for_a_database_without_tls(chosen: Projects) -> None:
     given = chosen["trigger-webapp"]["environments"]["webapp"]
     assert given["NODE_EXTRA_CA_CERTS"] == "/etc/trigger/ca.pem"

@@ -24,6 +24,8 @@ from aiohttp import web
 
 DATA = Path("/var/lib/clickhouse")
 LOGS = Path("/var/log/clickhouse-server")
+# With what is merged into it, and the profiles of users: the engine reads them as the server does.
+CONFIGURATION = Path("/etc/clickhouse-server/config.xml")
 
 # Parameters of the interface itself; every other parameter of a request is a setting of the query.
 RESERVED = {"query", "database", "default_format", "user", "password", "query_id", "session_id", "wait_end_of_query"}
@@ -235,7 +237,7 @@ def main() -> None:
     from chdb import session
 
     log = make_log()
-    engine = session.Session(str(DATA))
+    engine = session.Session(f"{DATA}?config-file={CONFIGURATION}")
     try:
         asyncio.run(serve(engine, log))
     finally:
