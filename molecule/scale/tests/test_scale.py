@@ -158,6 +158,7 @@ def test_a_worker_is_taken_away(story: Story, traffic: Traffic) -> None:
     assert gone.output("ls %s", expected.DIRECTORY) == ""
     assert gone.output("ls /etc/systemd/system | grep ^trigger- || true") == ""
     assert "TRIGGER" not in gone.output("iptables -S && ip6tables -S")
+    assert gone.output("docker image ls --format '{{.Repository}}' | grep -E 'supervisor$|/probe$' || true") == ""
     assert FOURTH not in story.ages()
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert story.play(playbook="workers").changes == []
