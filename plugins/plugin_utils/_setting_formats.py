@@ -8,6 +8,7 @@ import json
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -129,14 +130,15 @@ def is_folder(text: str) -> bool:
 
 def is_own_folder(text: str) -> bool:
     """A folder that can be ours alone: modes and owners inside are changed."""
-    system = text.split("/")[1] in SYSTEM if text.startswith("/") else False
+    local = re.fullmatch("/usr/local/.+", text) is not None
+    system = text.startswith("/") and text.split("/")[1] in SYSTEM and not local
     foreign = any(text == each or text.startswith(f"{each}/") for each in OTHERS)
     return is_folder(text) and not system and not foreign and text not in PARENTS
 
 
 def is_own_subfolder(text: str) -> bool:
     """A folder that may be one of ours inside of /etc."""
-    return is_own_folder(text) or (is_folder(text) and re.fullmatch("/(etc|usr/local)/.+", text) is not None)
+    return is_own_folder(text) or (is_folder(text) and re.fullmatch("/etc/.+", text) is not None)
 
 
 UNITS = "(b|k|m|g|kb|mb|gb|kib|mib|gib)"
@@ -293,7 +295,7 @@ FORMATS: dict[str, Format] = {
         "an absolute path of a file in a folder of its own, such as /opt/trigger/secrets.json: letters, digits"
         " and ._+@- only,"
         " and no folder that the system or other programs use",
-        lambda text: is_own_folder(text) and is_own_folder(text.rpartition("/")[0]),
+        lambda text: is_folder(text) and is_own_subfolder(text.rpartition("/")[0]),
     ),
     "platform": Format("a platform, such as linux/amd64", pattern("[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?")),
     "platforms": Format(
@@ -327,7 +329,7 @@ FORMATS: dict[str, Format] = {
     "serial": Format(
         "a number of workers, or a percentage of them such as 25%", pattern("[1-9][0-9]*|[1-9][0-9]?%|100%")
     ),
-    "sql_name": Format("a name of at most 63 small letters, digits and underscores", pattern("[a-z_][a-z0-9_]{0,62}")),
+    "sql_name": Format("a name of at most 63 small letters, digits and underscores", pattern("[a-z0-9_]{1,63}")),
     "subfolder": Format(
         "an absolute path of a folder of its own, such as /etc/trigger: letters, digits and ._+@- only, and no"
         " folder that the system uses itself",
@@ -357,5 +359,19 @@ def log_options(given: Mapping[str, object]) -> str | None:
     return None
 
 
-# What the parts of a mapping must be to each other, by the `check` of its row.
-CHECKS: dict[str, Callable[[Mapping[str, object]], str | None]] = {"log_options": log_options}
+def text_file(path: str) -> str | None:
+    """Say why the file cannot be read as text. One that is missing is the affair of those who read it."""
+    try:
+        Path(path).expanduser().read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        return f"{path} is not text, so it is no file in PEM form (openssl can convert one in DER form)"
+    except OSError as error:
+        return f"{path} on the controller cannot be read: {error.strerror}"
+    return None
+
+
+# What a format cannot say, by the `check` of a row.
+MAPPING_CHECKS: dict[str, Callable[[Mapping[str, object]], str | None]] = {"log_options": log_options}
+TEXT_CHECKS: dict[str, Callable[[str], str | None]] = {"text_file": text_file}

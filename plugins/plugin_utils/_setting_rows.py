@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import CHECKS, FORMATS
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import (
+    FORMATS,
+    MAPPING_CHECKS,
+    TEXT_CHECKS,
+)
 
 Row = Mapping[str, Any]
 ROLES: Final = Path(__file__).resolve().parents[2] / "roles"
@@ -194,6 +198,8 @@ def _text_problems(name: str, value: str, row: Row) -> Iterator[str]:
         yield f"{name} must have {row['length'][0]} to {row['length'][1]} characters, and has {len(value)}."
     if "format" in row and not FORMATS[row["format"]].check(value):
         yield f"{name} must be {FORMATS[row['format']].words}{shown}."
+    elif "check" in row and (wrong := TEXT_CHECKS[row["check"]](value)):
+        yield f"{name}: {wrong}."
 
 
 def problems(name: str, value: object, row: Row) -> Iterator[str]:
@@ -215,7 +221,7 @@ def problems(name: str, value: object, row: Row) -> Iterator[str]:
     elif isinstance(value, Mapping):
         wrong_parts = list(_mapping_problems(name, value, row))
         yield from wrong_parts
-        if "check" in row and not wrong_parts and (wrong := CHECKS[row["check"]](value)):
+        if "check" in row and not wrong_parts and (wrong := MAPPING_CHECKS[row["check"]](value)):
             yield f"{name}: {wrong}."
     elif isinstance(value, Sequence):
         if "counts" in row and not row["counts"][0] <= len(value) <= row["counts"][1]:

@@ -21,12 +21,12 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "duration": (["10s", "1m", "500 ms"], ["10", "s", "0s", "1 week", "1.5s"]),
     "folder": (
-        ["/opt/trigger", "/srv/data/trigger", "/var/lib/trigger", "/srv/trigger.d"],
+        ["/opt/trigger", "/srv/data/trigger", "/var/lib/trigger", "/srv/trigger.d", "/usr/local/trigger"],
         [
             "/",
             "/etc",
             "/etc/trigger",
-            "/usr/local/x",
+            "/usr/local",
             "/opt",
             "/var/lib/docker/x",
             "/tmp/x",
@@ -121,7 +121,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "outer_origin": (["https://a.example.com"], ["http://localhost:8030", "http://127.0.0.1", "http://0.0.0.0:1"]),
     "outer_url": (["https://a.example.com/otel"], ["http://localhost:8030/otel", "http://127.1.1.1/otel", "x/otel"]),
     "own_file": (
-        ["/opt/trigger/secrets.json"],
+        ["/opt/trigger/secrets.json", "/etc/trigger/secrets.json"],
         ["/etc/secrets.json", "/opt/secrets.json", "secrets.json", "/secrets.json"],
     ),
     "platform": (["linux/amd64", "linux/arm64/v8"], ["arm64", "Linux/amd64"]),
@@ -180,7 +180,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["Trigger", "Trigger <trigger>", "a@b <c", "x\n<a@b.com>"],
     ),
     "serial": (["1", "25%", "100%"], ["0", "half", "0%", "101%", "-1", "1.5"]),
-    "sql_name": (["task_runs_v1"], ["Task", "a-b", "x" * 64, "1a"]),
+    "sql_name": (["task_runs_v1"], ["Task", "a-b", "x" * 64]),
     "subfolder": (["/etc/trigger", "/opt/trigger"], ["/etc", "/", "/usr/bin", "etc/trigger", '/etc/a"b']),
     "time_zone": (
         ["Europe/Vienna", "UTC", "America/Argentina/Salta"],

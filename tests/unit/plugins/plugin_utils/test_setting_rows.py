@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,6 +173,19 @@ def test_hosts_are_named_where_they_differ() -> None:
     assert for_hosts({text: ["a", "b"]}, ["a", "b"]) == [text]
     assert for_hosts({text: ["a"]}, ["a", "b"]) == [f"a: {text}"]
     assert for_hosts({text: ["a", "b", "c", "d", "e"]}, "abcdef") == [f"a, b, c and 2 more: {text}"]
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    row = ROWS["gateway_ca_file"]
+    (tmp_path / "ca.der").write_bytes(b"\x30\x82\xff")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    assert list(problems("gateway_ca_file", str(tmp_path / "ca.pem"), row)) == []
+    (binary,) = problems("gateway_ca_file", str(tmp_path / "ca.der"), row)
+    assert binary.startswith(f"gateway_ca_file: {tmp_path}/ca.der is not text")
+    (folder,) = problems("gateway_ca_file", str(tmp_path), row)
+    assert folder == f"gateway_ca_file: {tmp_path} on the controller cannot be read: Is a directory."
+    # Who reads the file says that it is missing, and only where it is read.
+    assert list(problems("gateway_ca_file", "/nowhere/ca.pem", row)) == []
 
 
 def test_a_long_value_is_cut() -> None:
