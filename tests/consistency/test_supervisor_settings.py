@@ -165,6 +165,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "numbers-as-text": {"supervisor_dequeue_interval_ms": "500", "supervisor_dequeue_scaling_ewma_alpha": "0.5"},
     "ends": {"supervisor_dequeue_scaling_ewma_alpha": 1, "supervisor_dequeue_scaling_damping_factor": 0},
     "runner": {"supervisor_runner_extra_env": {"HTTP_PROXY": "http://proxy.example.com:3128", "LEVEL": 3, "NO": None}},
+    "handed-on": {"supervisor_runner_extra_env": {"NODE_EXTRA_CA_CERTS": "/etc/ssl/certs/ca-certificates.crt"}},
     "own": {"supervisor_extra_env": {"KUBERNETES_NAMESPACE": "x"}},
     "newer": {"trigger_version": "v4.2.1", "supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},
     "vouched": {"trigger_extra_names": ["BRAND_NEW"], "supervisor_extra_env": {"BRAND_NEW": "x"}},
@@ -293,8 +294,15 @@ def test_every_row_of_the_environment_tells_who_sets_it(root: Path) -> None:
 
 
 def test_a_name_that_is_not_known_is_a_warning_with_a_later_release(outcome: Outcome) -> None:
-    (warning,) = re.findall(r"WARNING: [^\n]*", outcome.output)
-    assert "KUBERNETES_NAMESPACES; did you mean KUBERNETES_NAMESPACE?" in warning
+    warnings = re.findall(r"WARNING: [^\n]*", outcome.output)
+    assert sum("KUBERNETES_NAMESPACES; did you mean KUBERNETES_NAMESPACE?" in text for text in warnings) == 1
+
+
+def test_what_does_not_reach_the_code_of_tasks_is_a_warning(outcome: Outcome) -> None:
+    """The runner hands on four names; a proxy among its own variables is not seen by tasks."""
+    warnings = [text for text in re.findall(r"WARNING: [^\n]*", outcome.output) if "runner_extra_env" in text]
+    assert sum("HTTP_PROXY, LEVEL: the runner reads it, the code of tasks does not" in text for text in warnings) == 1
+    assert not any("NODE_EXTRA_CA_CERTS" in text or "NO:" in text for text in warnings)
 
 
 def test_the_document_tells_the_truth_about_each_variable(root: Path) -> None:
