@@ -14,6 +14,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "advice": {"type": "str", "default": ""},
 }
 TIMEOUT_SECONDS = 10.0
+# One and the same from Python 3.10 on.
+TIMEOUTS = (TimeoutError, socket.timeout)
 
 
 class ServiceError(Exception):
@@ -43,7 +45,7 @@ def reason(error: OSError, timeout: float = TIMEOUT_SECONDS) -> str:
         return f"TLS failed ({(error.reason or str(error)).lower().replace('_', ' ')}); does it speak TLS on this port?"
     if isinstance(error, socket.gaierror):
         return "its name does not resolve"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TIMEOUTS):
         return f"no answer within {timeout:.0f} s (a firewall?)"
     if isinstance(error, ConnectionRefusedError):
         return "the connection is refused (nothing listens there)"
@@ -82,7 +84,7 @@ def connect(endpoint: Endpoint) -> socket.socket:
 def secure(stream: socket.socket, endpoint: Endpoint) -> ssl.SSLSocket:
     try:
         return context(endpoint).wrap_socket(stream, server_hostname=endpoint.host)
-    except TimeoutError:
+    except TIMEOUTS:
         stream.close()
         raise ServiceError("it takes the connection but no TLS; does it speak TLS on this port?") from None
     except (OSError, ServiceError):

@@ -11,7 +11,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import Endpoint, ServiceError, context
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    TIMEOUTS,
+    Endpoint,
+    ServiceError,
+    context,
+)
 
 SHORT = {"countryName": "C", "organizationName": "O", "organizationalUnitName": "OU", "commonName": "CN"}
 
@@ -64,8 +69,7 @@ def handshake(wanted: Target, trust: ssl.SSLContext, seconds: float) -> Iterator
     with closing(socket.create_connection((wanted.target, wanted.endpoint.port), seconds)) as stream:
         try:
             secured = trust.wrap_socket(stream, server_hostname=wanted.endpoint.host)
-        # Before Python 3.10 this is no TimeoutError.
-        except socket.timeout:  # noqa: UP041
+        except TIMEOUTS:
             raise ServiceError("it takes the connection but no TLS; does it speak TLS on this port?") from None
         with secured:
             yield secured
@@ -130,6 +134,6 @@ def reason(wanted: Target, error: OSError, seconds: float) -> str:
         return f"TLS failed ({said})"
     if isinstance(error, socket.gaierror):
         return f"{wanted.target} has no address here ({error.strerror})"
-    if isinstance(error, socket.timeout):
+    if isinstance(error, TIMEOUTS):
         return f"no answer within {seconds:.0f} s (a firewall?)"
     return error.strerror or str(error)

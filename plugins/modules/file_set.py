@@ -236,14 +236,14 @@ def scratch_folder(base: str) -> Iterator[str]:
         finally:
             shutil.rmtree(folder)
     finally:
-        for number, handler in zip(ends, before, strict=True):
+        for number, handler in zip(ends, before):
             signal.signal(number, handler)
 
 
 def lay_out(base: str, scratch: str, wanted: Sequence[Entry]) -> None:
     """Write all that is wanted; a folder that is there already and not named is needed by the files in it."""
     for one in wanted:
-        for parent in reversed(PurePath(one.path).parents[:-1]):
+        for parent in reversed(list(PurePath(one.path).parents)[:-1]):
             copy, original = os.path.join(scratch, parent), os.path.join(base, parent)
             if not os.path.isdir(copy) and os.path.isdir(original):
                 status = os.stat(original)

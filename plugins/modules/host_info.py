@@ -183,6 +183,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _python  # noqa: F401 (first of all)
 
 # Names of the kernel -> names of Docker.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -300,7 +301,7 @@ def attempt(ip: str, port: int, timeout: float, connector: Connect) -> tuple[str
     """Put what comes of one connection into one word and one reason."""
     try:
         connector(ip, port, timeout)
-    except TimeoutError:
+    except (TimeoutError, socket.timeout):  # not the same before Python 3.10
         return "timeout", f"no answer within {timeout:.0f} s"
     except OSError as error:
         state = "refused" if isinstance(error, ConnectionRefusedError) else "unreachable"

@@ -123,11 +123,7 @@ def find(log: str, email: str) -> str | None:
     """Find the token of the last login link that was mailed to the address; still URL-encoded."""
     mails = list(MAIL.finditer(log))
     ends = [*(mail.start() for mail in mails), len(log)][1:]
-    links = [
-        LINK.search(log, mail.end(), end)
-        for mail, end in zip(mails, ends, strict=True)
-        if mail[1].strip().lower() == email
-    ]
+    links = [LINK.search(log, mail.end(), end) for mail, end in zip(mails, ends) if mail[1].strip().lower() == email]
     return next((link[1] for link in reversed(links) if link), None)
 
 

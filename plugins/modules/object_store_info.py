@@ -88,7 +88,7 @@ object_store:
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -191,7 +191,7 @@ def main() -> None:
     )
     try:
         wanted = parameters(module.params)
-        store = look(lambda method, body: send(wanted, method, body, datetime.now(UTC)), not module.check_mode)
+        store = look(lambda method, body: send(wanted, method, body, datetime.now(timezone.utc)), not module.check_mode)
     except ServiceError as error:
         module.fail_json(msg=told(error, module.params["advice"]))
     module.exit_json(changed=False, object_store=asdict(store))

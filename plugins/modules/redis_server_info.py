@@ -93,6 +93,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
+    TIMEOUTS,
     Endpoint,
     Reader,
     ServiceError,
@@ -171,9 +172,7 @@ def look(wanted: Parameters) -> Found:
             connection.sendall(command("INFO"))
             return found(answer(reader))
     except OSError as error:
-        hint = (
-            "" if wanted.tls or not isinstance(error, ConnectionError | TimeoutError) else "; does it speak TLS only?"
-        )
+        hint = "" if wanted.tls or not isinstance(error, (ConnectionError, *TIMEOUTS)) else "; does it speak TLS only?"
         raise ServiceError(f"Redis at {wanted.endpoint.address}: {reason(error)}{hint}") from None
     except ServiceError as error:
         raise ServiceError(f"Redis at {wanted.endpoint.address} refuses: {error}") from None

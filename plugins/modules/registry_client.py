@@ -89,6 +89,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _python  # noqa: F401 (first of all)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._registry import MARK, RegistryError, host_of
 

@@ -77,11 +77,7 @@ def inside() -> None:
             continue
         doors = [tuple(door) for door in wanted]
         with ThreadPoolExecutor(len(doors)) as pool:
-            found = [
-                f"{host}:{port}"
-                for (host, port), is_open in zip(doors, pool.map(opened, doors), strict=True)
-                if is_open
-            ]
+            found = [f"{host}:{port}" for (host, port), is_open in zip(doors, pool.map(opened, doors)) if is_open]
         print(json.dumps(found), flush=True)
 
 

@@ -181,9 +181,7 @@ def test_the_budget_holds(engine: Engine, registry: Registry, host: str, pull: P
     engine.pulled_size = 30 * MIB
     names = [f"2026112{day}.1.production.a" for day in (4, 3, 2, 1)]
     sizes = [10, 31, 30, 1]
-    registry.images = {
-        f"trigger/p{day}": {tag: size * MIB} for day, (tag, size) in enumerate(zip(names, sizes, strict=True))
-    }
+    registry.images = {f"trigger/p{day}": {tag: size * MIB} for day, (tag, size) in enumerate(zip(names, sizes))}
     code, done, _ = pull("--budget-mib", "100")
     wanted = [f"{host}/trigger/p{day}:{tag}" for day, tag in enumerate(names)]
     assert (code, done["pulled"]) == (0, [wanted[0], wanted[2]])

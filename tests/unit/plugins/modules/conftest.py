@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,39 +66,45 @@ class Webapp:
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], mail: str, user: str, body: str) -> Any:
         """Give the status, and a location, a cookie or a body: mail is that of the token, user that of the session."""
-        parts = path.strip("/").split("/")
-        match method, *parts:
-            case "GET", "magic":
-                return self.open_link(open_link(SECRET, query["token"][0], datetime.now(UTC)))
-            case "GET", "login", "magic":
-                return 200, "<p>This email is unauthorized</p>" if user == "refused" else "<p>Login</p>"
-            case "GET", "admin":
-                return (200, "<p>Admin</p>") if self.users.get(user) else (302, "/")
-            case "POST", "api", "v1", "authorization-code":
-                self.codes[f"code{len(self.codes)}"] = None
-                return 200, {"authorizationCode": f"code{len(self.codes) - 1}", "url": ""}
-            case _, "account", "authorization-code", code if user in self.users:
-                if method == "POST" and not self.asks_for_consent:
-                    return 405, ""
-                if (method == "POST") == self.asks_for_consent:
-                    self.codes[code] = self.token(user)
-                return 200, "<p>page</p>"
-            case "POST", "api", "v1", "token":
-                token = self.codes[json.loads(body)["authorizationCode"]]
-                return 200, {"token": token and {"token": token, "obfuscatedToken": "tr_pat_0…"}}
-            case "POST", "orgs", "new" if user in self.users:
-                return self.make_organization(parse_qs(body)["orgName"][0], user)
-            case "GET" | "POST", "api", *_ if not mail:
-                return 401, {"error": "Invalid or Missing Access Token"}
-            case "GET", "api", "v2", "whoami":
-                return 200, {"userId": "u", "email": mail, "dashboardUrl": self.url}
-            case "GET", "api", "v1", "orgs":
-                return 200, [row for row in self.organizations if row["member"] == mail]
-            case "GET", "api", "v1", "projects":
-                return 200, self.projects
-            case "POST", "api", "v1", "orgs", organization, "projects":
-                return self.make_project(organization, json.loads(body)["name"])
-        return 404, {"error": f"{method} {path}"}
+        call = f"{method} {path.rstrip('/')}"
+        code = re.fullmatch(r"/account/authorization-code/([^/]+)", path)
+        projects = re.fullmatch(r"POST /api/v1/orgs/([^/]+)/projects", call)
+        found: Any = (404, {"error": f"{method} {path}"})
+        if call == "GET /magic":
+            found = self.open_link(open_link(SECRET, query["token"][0], datetime.now(timezone.utc)))
+        elif call == "GET /login/magic":
+            found = 200, "<p>This email is unauthorized</p>" if user == "refused" else "<p>Login</p>"
+        elif call == "GET /admin":
+            found = (200, "<p>Admin</p>") if self.users.get(user) else (302, "/")
+        elif call == "POST /api/v1/authorization-code":
+            self.codes[f"code{len(self.codes)}"] = None
+            found = 200, {"authorizationCode": f"code{len(self.codes) - 1}", "url": ""}
+        elif code and user in self.users:
+            found = self.open_code(method, code[1], user)
+        elif call == "POST /api/v1/token":
+            token = self.codes[json.loads(body)["authorizationCode"]]
+            found = 200, {"token": token and {"token": token, "obfuscatedToken": "tr_pat_0…"}}
+        elif call == "POST /orgs/new" and user in self.users:
+            found = self.make_organization(parse_qs(body)["orgName"][0], user)
+        elif path.startswith("/api/") and not mail:
+            found = 401, {"error": "Invalid or Missing Access Token"}
+        elif call == "GET /api/v2/whoami":
+            found = 200, {"userId": "u", "email": mail, "dashboardUrl": self.url}
+        elif call == "GET /api/v1/orgs":
+            found = 200, [row for row in self.organizations if row["member"] == mail]
+        elif call == "GET /api/v1/projects":
+            found = 200, self.projects
+        elif projects:
+            found = self.make_project(projects[1], json.loads(body)["name"])
+        return found
+
+    def open_code(self, method: str, code: str, user: str) -> Any:
+        """Answer the page of an authorization code, which makes its token."""
+        if method == "POST" and not self.asks_for_consent:
+            return 405, ""
+        if (method == "POST") == self.asks_for_consent:
+            self.codes[code] = self.token(user)
+        return 200, "<p>page</p>"
 
     def open_link(self, mail: str | None) -> Any:
         if mail is None or mail == self.refused:

@@ -29,12 +29,11 @@ DISK = 2**30
 
 def engine(listing: str = "", info: str = INFO, config: Completed | None = None) -> Callable[..., Completed]:
     def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
-        match argv[1]:
-            case "info":
-                return Completed(0, info, "cannot connect" if not info else "")
-            case "ps":
-                assert "--all" in argv
-                return Completed(0, listing, "")
+        if argv[1] == "info":
+            return Completed(0, info, "cannot connect" if not info else "")
+        if argv[1] == "ps":
+            assert "--all" in argv
+            return Completed(0, listing, "")
         return config or Completed(0, "supervisor\n", "")
 
     return fake

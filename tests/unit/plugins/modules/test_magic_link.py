@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -90,7 +90,7 @@ class Server:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        self.url = site.name
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self.started.set()
         await self.stop.wait()
         await runner.cleanup()
@@ -136,7 +136,7 @@ def test_the_link_begins_with_the_origin_and_carries_the_mail(server: Server, as
     assert link["email"] == MAIL
     base, _, token = link["url"].partition("/magic?token=")
     assert base == origin
-    assert open_link(SECRET, unquote(token), datetime.now(UTC)) == MAIL
+    assert open_link(SECRET, unquote(token), datetime.now(timezone.utc)) == MAIL
     # The webapp was told, too: a mailed link would begin the same.
     assert f"{origin}/magic?token=" in server.log
 

@@ -124,7 +124,7 @@ class Postgres:
         key = hmac.digest(salted, b"Client Key", "sha256")
         mask = hmac.digest(hashlib.sha256(key).digest(), everything, "sha256")
         signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), everything, "sha256")
-        if base64.b64decode(proof) != bytes(a ^ b for a, b in zip(key, mask, strict=True)):
+        if base64.b64decode(proof) != bytes(a ^ b for a, b in zip(key, mask)):
             return False
         answer = b"v=" + base64.b64encode(bytes(32) if self.lies else signature)
         stream.sendall(message(b"R", struct.pack("!i", 12) + answer))

@@ -58,7 +58,7 @@ def test_what_is_found(invoke: Invoke, names: tuple[str, ...], name: str) -> Non
     assert result["changed"] is False
     found = result["tls_endpoint"]
     assert found.pop("version") in ("TLSv1.2", "TLSv1.3")
-    assert datetime.fromisoformat(found.pop("not_after")) == leaf.certificate.not_valid_after_utc
+    assert datetime.fromisoformat(found.pop("not_after").replace("Z", "+00:00")) == leaf.certificate.not_valid_after_utc
     assert int(found.pop("serial"), 16) == leaf.certificate.serial_number
     # The one of IPv6 as OpenSSL writes it.
     assert [one.strip().replace("0:0:0:0:0:0:0:1", "::1") for one in found.pop("names")] == list(names)

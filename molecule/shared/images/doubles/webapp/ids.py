@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 import string
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -97,4 +97,4 @@ def open_session(secret: str, cookie: str) -> str | None:
 
 
 def utc_now() -> datetime:
-    return datetime.now(UTC)
+    return datetime.now(timezone.utc)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 
 def log(level: str, message: str, **fields: Any) -> None:
-    stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"timestamp": stamp, "name": "webapp", "message": message, "level": level, **fields}
     print(json.dumps(line, separators=(",", ":"), default=str), flush=True)
 
