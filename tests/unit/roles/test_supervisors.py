@@ -29,24 +29,23 @@ class Engine:
         self.looks, self.health, self.now, self.standby = looks, health, 0.0, set[str]()
 
     def __call__(self, *words: str) -> str:
-        match words[1], *words[2:]:
-            case "ps", *_:
-                return "\n".join(self.found(words))
-            case "inspect", "--format", *_:
-                return self.health
-            case "inspect", *names:
-                return json.dumps([self.shown(name) for name in names])
-            case action, *_:
-                self.commands.append([each for each in words[1:] if not each.startswith("--")])
-                if action in ("start", "stop", "restart"):
-                    for name in words[2:]:
-                        if name in self.running:
-                            self.running[name] = action != "stop"
-                        self.runs = {key: [run for run in runs if run != name] for key, runs in self.runs.items()}
-                if action == "compose":
-                    self.standby.add(words[words.index("--name") + 1])
-                if action == "rm":
-                    self.standby -= set(words)
+        action, names = words[1], words[2:]
+        if action == "ps":
+            return "\n".join(self.found(words))
+        if words[1:3] == ("inspect", "--format"):
+            return self.health
+        if action == "inspect":
+            return json.dumps([self.shown(name) for name in names])
+        self.commands.append([each for each in words[1:] if not each.startswith("--")])
+        if action in ("start", "stop", "restart"):
+            for name in names:
+                if name in self.running:
+                    self.running[name] = action != "stop"
+                self.runs = {key: [run for run in runs if run != name] for key, runs in self.runs.items()}
+        if action == "compose":
+            self.standby.add(words[words.index("--name") + 1])
+        if action == "rm":
+            self.standby -= set(words)
         return ""
 
     def found(self, words: tuple[str, ...]) -> list[str]:
