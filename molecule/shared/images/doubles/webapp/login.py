@@ -155,7 +155,7 @@ class Login:
             return True
         try:
             within = await asyncio.wait_for(self._count(mail, client_ip), LIMITER_SECONDS)
-        except (TimeoutError, RedisError, OSError) as failure:
+        except (TimeoutError, asyncio.TimeoutError, RedisError, OSError) as failure:
             log("error", "Rate limiter failed", error=str(failure))
             return True
         if not within:
