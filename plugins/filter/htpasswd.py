@@ -29,7 +29,7 @@ def bcrypt(cost: int) -> Hasher:
         working = trial.verify("trial", trial.hash("trial"))
     except Exception as error:
         raise AnsibleFilterError(
-            f"htpasswd: libpass (or passlib) and bcrypt are missing on the controller or do not fit together "
+            f"htpasswd: passlib and bcrypt are missing on the controller or do not fit together "
             f"({type(error).__name__}: {error}); install the versions of requirements.txt"
         ) from error
     if not working:

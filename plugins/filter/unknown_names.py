@@ -10,6 +10,10 @@ from difflib import get_close_matches
 NAMED_HOSTS = 3
 
 
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
 def _hosts(names: list[str]) -> str:
     shown, more = names[:NAMED_HOSTS], len(names) - NAMED_HOSTS
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
@@ -26,14 +30,15 @@ def unknown_names(
     every = sorted({name for group in known.values() for name in group})
     passed = {*every, *foreign}
     prefixes = tuple(f"{role}_" for role in known)
+    # In another spelling too: Trigger_origin, TRIGGER_ORIGIN, trigger-origin.
     found: dict[str, list[str]] = {}
     for host, given in names.items():
         for name in given:
-            if (name in renamed or name.startswith(prefixes)) and name not in passed:
+            if (name in renamed or _plain(name).startswith(prefixes)) and name not in passed:
                 found.setdefault(name, []).append(host)
     result = []
     for name, hosts in sorted(found.items()):
-        nearest = get_close_matches(name, every, n=1, cutoff=0.7)
+        nearest = get_close_matches(_plain(name), every, n=1, cutoff=0.7)
         if name in renamed:
             guess = f"; it is called {renamed[name]} now"
         else:

@@ -97,7 +97,6 @@ checks:
 """
 
 import http.client
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -111,6 +110,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
+    TIMEOUTS,
     Endpoint,
     ServiceError,
 )
@@ -193,7 +193,7 @@ def look(wanted: Wanted, ca: str, timeout: float, now: float) -> Check:
         return judge(wanted, ask(wanted.url, ca, timeout), now)
     except (http.client.HTTPException, ServiceError) as error:
         said = str(error) or type(error).__name__
-    except socket.timeout:  # noqa: UP041 (before Python 3.10 this is no TimeoutError)
+    except TIMEOUTS:
         said = f"no answer within {timeout:.0f} s (a firewall?)"
     except OSError as error:
         said = reason(target, error, timeout)

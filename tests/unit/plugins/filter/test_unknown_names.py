@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.unknown_names import unknown_names
 
 KNOWN = {"webapp": ["webapp_port", "webapp_image"], "trigger": ["trigger_origin"], "docker_engine": []}
@@ -43,3 +44,8 @@ def test_a_former_name_is_told_its_new_one_whatever_it_starts_like() -> None:
         "worker (set for a; it is called worker_hosts now)",
     ]
     assert unknown_names({"a": ["worker"]}, KNOWN, ["worker"], renamed) == []
+
+
+@pytest.mark.parametrize("name", ["Trigger_origin", "TRIGGER_ORIGIN", "trigger-origin"])
+def test_another_spelling_is_told_too(name: str) -> None:
+    assert unknown_names({"a": [name]}, KNOWN) == [f"{name} (set for a; the nearest known name is trigger_origin)"]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""What is wrong with controller, inventory or limit ends every playbook with one message, before any host is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from verification.deployment import Play
+
+from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, GOOD, ROOT
+
+FIRST = {"name": "Check the controller and the inventory", "ansible.builtin.import_playbook": "preflight.yml"}
+# Parts of other playbooks.
+PARTS = {"lock", "named_workers", "preflight", "whole_inventory"}
+HOSTS = {"ansible_connection": "answering", "ansible_python_interpreter": "/usr/bin/python3", **GOOD}
+WORKER = "worker.example.com"
+
+
+def groups(variables: dict[str, Any] | None = None, **hosts: str) -> dict[str, Any]:
+    """Write an inventory of groups with one host each."""
+    children = {name: {"hosts": {host: {}}} for name, host in hosts.items()}
+    return {"all": {"vars": HOSTS | (variables or {}), "children": children}}
+
+
+WHOLE = {"trigger_control": CONTROL, "trigger_workers": WORKER}
+# Playbook, inventory (none: the file does not exist), options, words of the message.
+REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
+    "no-inventory": ("site", None, [], ["The inventory holds no host", "hosts.json", "-i"]),
+    "groups-without-prefix": (
+        "verify",
+        groups(control=CONTROL, workers=WORKER),
+        [],
+        ["call it trigger_control", "call it trigger_workers"],
+    ),
+    "no-developers": ("registry_client", groups(**WHOLE), [], ["trigger_developers", "the inventory has none"]),
+    "misspelt-developers": (
+        "registry_client",
+        groups(**WHOLE, trigger_developer="anna.example.com"),
+        [],
+        ["trigger_developer (call it trigger_developers)"],
+    ),
+    "limit-without-a-host-of-ours": (
+        "site",
+        groups(**WHOLE, web="web.example.com"),
+        ["--limit", "web.example.com"],
+        ["--limit leaves none"],
+    ),
+    "capital": ("site", groups({"Trigger_version": "v4.5.12"}, **WHOLE), [], ["Trigger_version", "trigger_version"]),
+    "names-of-the-example": (
+        "site",
+        groups({"ansible_connection": "ssh"}, **WHOLE),
+        [],
+        ["names of the example", CONTROL, WORKER],
+    ),
+    "core-too-old": (
+        "site",
+        groups({"__trigger_ansible_minimum": "99.1"}, **WHOLE),
+        ["-e", "__trigger_ansible_minimum=99.1"],
+        ["ansible-core", "99.1"],
+    ),
+    "collection-missing": (
+        "verify",
+        groups(**WHOLE),
+        ["-e", '{"__trigger_collections": {"community.dokcer": ">=1.0.0"}}'],
+        ["community.dokcer is missing", "requirements.yml"],
+    ),
+}
+
+
+def run(folder: Path, playbook: str, inventory: dict[str, Any] | None, options: list[str]) -> Play:
+    """Run a playbook of the collection on hosts that only answer."""
+    if inventory:
+        (folder / "hosts.json").write_text(json.dumps(inventory))
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
+        ],
+        env=os.environ | ANSIBLE,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Play(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_is_told_first(tmp_path: Path, name: str) -> None:
+    playbook, inventory, options, words = REFUSED[name]
+    done = run(tmp_path, playbook, inventory, options)
+    assert done.code != 0, "the run went through"
+    assert [word for word in words if word not in done.message] == [], done.ending()
+    assert CHANGE not in done.output
+    assert "UNREACHABLE" not in done.output
+    assert done.output.count("PLAY [") == 1 + done.output.count("PLAY [Check that no host is left out]"), done.ending()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_every_playbook_begins_with_the_checks(path: Path) -> None:
+    if path.stem not in PARTS:
+        first = yaml.safe_load(path.read_text())[0]
+        assert FIRST.items() <= first.items()
+
+
+def test_the_example_has_the_names_that_are_looked_for() -> None:
+    needs = yaml.safe_load((ROOT / "roles/trigger/vars/main/controller.yml").read_text())
+    settings = yaml.safe_load((ROOT / "inventories/prod/group_vars/all.yml").read_text())
+    assert [name for name, value in settings.items() if "example" in str(value)] == needs["__trigger_example_settings"]
