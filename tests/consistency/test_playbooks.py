@@ -97,7 +97,7 @@ def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) 
 
 
 # They change nothing of an installation: registry_client prepares machines of developers, and the others are parts.
-UNLOCKED = {"login_link", "named_workers", "registry_client", "verify", "whole_inventory"}
+UNLOCKED = {"login_link", "named_workers", "preflight", "registry_client", "verify", "whole_inventory"}
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
