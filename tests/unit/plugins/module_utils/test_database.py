@@ -49,7 +49,7 @@ def test_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         Database("", "main", "postgres", URL).rows(forbidden, "SELECT 1")
     broken = tmp_path / "secrets.json"
     broken.write_text("{")
-    with pytest.raises(DatabaseError, match="is not JSON"):
+    with pytest.raises(DatabaseError, match="ends in the middle"):
         Database("", "main", "postgres", URL, str(broken)).rows(forbidden, "SELECT 1")
 
 

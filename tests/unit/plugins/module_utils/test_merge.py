@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._merge import merge
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 Settings = dict[str, Any]
@@ -70,6 +70,8 @@ JSON = st.recursive(
 SETTINGS = st.dictionaries(st.sampled_from("abcd"), JSON, max_size=4)
 
 
+# A busy machine makes few inputs in the time that it expects.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(SETTINGS, SETTINGS, SETTINGS)
 def test_a_second_run_changes_nothing(current: Settings, wanted: Settings, applied: Settings) -> None:
     first = merge(current, wanted, [applied])
