@@ -35,6 +35,11 @@ CASES: dict[str, dict[str, Any]] = {
     "bucket": S3,
     "public": {"trigger_origin": "https://trigger.example.com", "trigger_version": "latest"},
     "private": {"trigger_origin": "https://trigger.example.com", "gateway_tls": "files", "given_authority": True},
+    "internal": {
+        "trigger_origin": "https://trigger.example.com",
+        "gateway_tls": "internal",
+        "trigger_private_address": "10.0.0.10",
+    },
     "somebody-elses": {"registry_enabled": False, "trigger_registry_host": "ghcr.io", "given_authority": True}
     | {"trigger_origin": "https://trigger.example.com"},
     "logged-in": {"registry_client_login_enabled": True, "registry_client_user": "anna"},
@@ -163,6 +168,10 @@ def test_a_private_authority_goes_to_docker_buildkit_and_node(rendered: dict[str
     assert private["unneeded"] == []
     assert any("--config /etc/trigger/buildkitd.toml" in line for line in private["advice"])
     assert "export NODE_EXTRA_CA_CERTS=/etc/trigger/ca.pem" in private["advice"]
+
+
+def test_a_token_goes_over_https_where_tasks_use_the_private_address(rendered: dict[str, Any]) -> None:
+    assert "export TRIGGER_API_URL=https://trigger.example.com" in rendered["internal"]["advice"]
 
 
 def test_a_registry_of_somebody_else_does_not_get_our_authority(rendered: dict[str, Any]) -> None:
