@@ -100,6 +100,9 @@ def test_a_task_container_has_no_secret_of_the_installation_and_gets_no_rights(
     container, process = living
     assert leaks(json.dumps(container), secrets) == set()
     assert re.search(r"^NoNewPrivs:\s+1$", process, re.MULTILINE)
+    # The strict proxy puts these in, for the supervisor asks for neither.
+    assert container["HostConfig"]["PidsLimit"] == 4096
+    assert container["HostConfig"]["MemorySwap"] == container["HostConfig"]["Memory"] > 0
 
 
 def test_the_run_arrives_in_clickhouse(control: Node, run: Run) -> None:
