@@ -64,7 +64,6 @@ OUTSIDE: dict[str, Any] = {
     "webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443",
     "webapp_object_store": "external",
     "webapp_object_store_region": "eu-central-1",
-    "webapp_object_store_bucket": "trigger-packets",
     "webapp_github_client_id": "github",
     "webapp_github_client_secret": "github $ecret",
     "webapp_google_client_id": "google",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.plays import run_plays, variable_files
+from tests.plays import render_cases, run_plays, variable_files
 
 Projects = dict[str, dict[str, Any]]
 KEY, SECRET = """key "of\\us""", """s3-%41@:/?#$HOME&=+{x}"""
@@ -153,3 +153,60 @@ def test_seaweedfs_tells_nobody_and_listens_with_its_api_alone(projects: Project
         "s3.port.lance": "0",
     }
     assert row["networks"] == {"trigger-front": {"aliases": ["trigger-object-store"]}}
+
+
+ENVIRONMENT = ("BASE_URL", "REGION", "BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+KEYS = {"object_store_access_key": "given-access", "object_store_secret_key": "given-secret"}
+OUTSIDE = {
+    "webapp_object_store": "external",
+    "trigger_object_store_origin": "https://s3.example.com",
+    "trigger_secrets": KEYS,
+}
+ROLE = {
+    "webapp_object_store_role_enabled": True,
+    "webapp_object_store_bucket": "mine",
+    "webapp_object_store_region": "r",
+}
+
+
+def test_keys_or_a_role(tmp_path: Path) -> None:
+    """With keys the webapp passes over the name of the bucket; with a role it needs one, and no key."""
+    settings: dict[str, dict[str, Any]] = {
+        "bundled": {},
+        "keys": OUTSIDE,
+        "role": OUTSIDE | ROLE,
+        "bucket": OUTSIDE | {"webapp_object_store_bucket": "mine"},
+        "nothing": OUTSIDE | {"trigger_secrets": {}},
+    }
+    wanted = {name.lower(): f"__webapp_environments.webapp.OBJECT_STORE_{name}" for name in ENVIRONMENT}
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        "webapp",
+        host="control.example.com",
+        wanted=wanted | {"tried": "__webapp_object_store_bucket", "problems": "__webapp_problems"},
+        cases={
+            name: {
+                "trigger_origin": "http://control.example.com:8030",
+                "trigger_version": "v4.5.12",
+                "__trigger_secret_values": {name: f"generated {name}" for name in KEYS},
+                **given,
+            }
+            for name, given in settings.items()
+        },
+    )
+    assert rendered["bundled"]["access_key_id"] == "generated object_store_access_key"
+    assert rendered["keys"] | {"problems": ""} == {
+        "base_url": "https://s3.example.com",
+        "region": "",
+        "bucket": None,
+        "access_key_id": "given-access",
+        "secret_access_key": "given-secret",
+        "tried": "packets",
+        "problems": "",
+    }
+    role = rendered["role"]
+    assert (role["bucket"], role["access_key_id"], role["secret_access_key"], role["tried"]) == ("mine", "", "", "mine")
+    assert [rendered[name]["problems"] for name in ("bundled", "keys", "role")] == [[], [], []]
+    assert "so webapp_object_store_role_enabled must be set" in rendered["bucket"]["problems"][0]
+    assert "trigger_secrets.object_store_access_key" in rendered["nothing"]["problems"][0]

@@ -170,11 +170,10 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "everything-at-once": (
         {
             "webapp_postgres_url": POSTGRES.format("trigger", 5433, "disable"),
-            # The bucket has a name to be chosen from this version on.
-            "trigger_version": "v4.5.12",
-            "webapp_object_store_bucket": "nobodys",
+            # Somebody is there, but knows no buckets.
+            "trigger_object_store_origin": "http://services.external:5000",
         },
-        ["wal_level is replica", "there is no bucket nobodys at http://services.external:9000"],
+        ["wal_level is replica", "an object cannot be put into the bucket packets"],
     ),
     "name": (
         {"webapp_clickhouse_url": "http://trigger@nobody.external:8123"},

@@ -16,10 +16,17 @@ DEFAULTS: dict[str, Any] = yaml.safe_load((ROLES / "webapp/defaults/main.yml").r
 SHARED: dict[str, Any] = yaml.safe_load((ROLES / "trigger/defaults/main.yml").read_text())
 # Defaults that follow from other settings, as they come out where those are as they are.
 PLAIN = {name: value for name, value in (SHARED | DEFAULTS).items() if "{{" not in str(value)}
-FEATURES = ["google_login", "internal_api_origin", "object_store_bucket", "s2"]
+FEATURES = ["google_login", "internal_api_origin", "object_store_role", "s2"]
 MAIL = {"webapp_email_from": "me@example.com", "webapp_email_reply_to": "Me <me@example.com>"}
 ALERTS = {"webapp_alert_email_from": "me@example.com", "webapp_alert_email_reply_to": "me@example.com"}
 KEYS = {"trigger_secrets.object_store_access_key": "a", "trigger_secrets.object_store_secret_key": "b"}
+# In the role a role of the machine counts as the keys.
+ROLE = {
+    "webapp_object_store": "external",
+    "webapp_object_store_role_enabled": True,
+    "webapp_object_store_region": "eu-central-1",
+    "trigger_object_store_origin": "https://s3.eu-central-1.amazonaws.com",
+}
 
 
 def problems(settings: dict[str, Any], features: list[str] | None = None) -> list[str]:
@@ -69,6 +76,8 @@ def test_the_defaults_break_no_rule(features: list[str]) -> None:
         {"webapp_clickhouse_url": "https://trigger@clickhouse.example.com:8443"},
         {"webapp_redis_host": "2001:db8::1", "webapp_redis_port": 6380, "webapp_redis_username": "u"},
         {"webapp_object_store": "external", "trigger_object_store_origin": "https://s3.example.com"} | KEYS,
+        KEYS | ROLE,
+        KEYS | ROLE | {"webapp_object_store_bucket": "other"},
         {"webapp_deploy_image_platform": "linux/amd64,linux/arm64"},
         {"webapp_api_rate_limit_refill_interval": "500 ms"},
     ],
@@ -101,6 +110,9 @@ def test_what_passes(settings: dict[str, Any]) -> None:
         ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name or an address"),
         ({"webapp_redis_port": 6380}, "so webapp_redis_host must be set"),
         ({"webapp_object_store": "external"}, "webapp_object_store is external, so trigger_object_store_origin"),
+        (KEYS | {"webapp_object_store_bucket": "other"}, "so webapp_object_store_role_enabled must be set"),
+        (KEYS | ROLE | {"webapp_object_store": "minio"}, "so webapp_object_store must be external"),
+        (KEYS | ROLE | {"webapp_object_store_region": ""}, "so webapp_object_store_region must be set"),
         ({"webapp_minio_console_enabled": True}, "so webapp_object_store must be minio"),
         ({"webapp_object_store_bucket": "X"}, "webapp_object_store_bucket must be the name of a bucket"),
         ({"webapp_deploy_image_platform": "arm64"}, "webapp_deploy_image_platform must be linux/amd64"),
@@ -123,7 +135,7 @@ def test_what_is_refused(settings: dict[str, Any], words: str) -> None:
     [
         ("webapp_google_client_id", "x"),
         ("trigger_internal_api_origin", "http://10.0.0.1:8030"),
-        ("webapp_object_store_bucket", "other"),
+        ("webapp_object_store_role_enabled", True),
     ],
 )
 def test_what_an_older_version_does_not_know(name: str, value: str) -> None:
