@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPResponse, HTTPSConnection
@@ -28,6 +29,12 @@ HEARTBEAT_SECONDS = 35.0
 # Columns are `timestamp without time zone` in UTC; NULL is a supervisor that has not sent one yet.
 _LIVENESS = """
     SELECT name, extract(epoch FROM (now() AT TIME ZONE 'UTC') - "lastHeartbeatAt") FROM "WorkerInstance" ORDER BY name
+"""
+
+_WORKER = """
+    SELECT i.name FROM "TaskRun" r JOIN "TaskRunExecutionSnapshot" s ON s."runId" = r.id
+    JOIN "WorkerInstance" i ON i.id = s."workerId"
+    WHERE r."friendlyId" = '{}' ORDER BY s."createdAt" DESC LIMIT 1
 """
 
 _ENDED = {"COMPLETED", "FAILED", "CANCELED", "CRASHED", "SYSTEM_FAILURE", "TIMED_OUT", "EXPIRED", "INTERRUPTED"}
@@ -144,11 +151,12 @@ class Run:
     status: str
     seconds: float
     output: dict[str, Any]
+    ask_worker: Callable[[], str] = field(default=lambda: "unknown", repr=False, compare=False)
 
     @property
     def worker(self) -> str:
-        """Name of the instance that executed it."""
-        return str(self.output.get("worker", "unknown"))
+        """Name of the instance that executed it. The task itself does not know it: only its runner is told."""
+        return self.ask_worker()
 
 
 @dataclass(frozen=True)
@@ -210,6 +218,11 @@ class Cluster:
         """List the connected supervisors."""
         return [Instance(name, float(age) if age else None) for name, age in self.sql(_LIVENESS)]
 
+    def worker_of(self, run_id: str) -> str:
+        """Name the instance that had a run last."""
+        found = self.sql(_WORKER.format(run_id))
+        return found[0][0] if found else "unknown"
+
     def registry_password(self) -> str:
         """Read the password of the registry from where the deployment keeps it."""
         return str(json.loads(self.host("cat", "/opt/trigger/secrets.json"))["registry_password"])
@@ -223,7 +236,9 @@ class Cluster:
                 raise TestbedError(f"the webapp answers {answer.status} to the question for run {run_id}")
             found = answer.json()
             if found["status"] in _ENDED:
-                return Run(run_id, found["status"], float(found["durationMs"]) / 1000, found.get("output") or {})
+                seconds_run = float(found["durationMs"]) / 1000
+                ask_worker = partial(self.worker_of, run_id)
+                return Run(run_id, found["status"], seconds_run, found.get("output") or {}, ask_worker)
             if time.monotonic() > deadline:
                 raise TestbedError(f"run {run_id} is still {found['status']} after {seconds:.0f} s")
             time.sleep(0.3)

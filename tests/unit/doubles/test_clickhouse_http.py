@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import base64
+import logging
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from clickhouse import clickhouse_http as front
@@ -70,10 +73,28 @@ def test_get_only_reads() -> None:
 
 def test_other_parameters_are_settings() -> None:
     assert front.settings_of({"query": "SELECT 1", "user": "u", "max_threads": "1"}) == {"max_threads": "1"}
-    with pytest.raises(front.Refused, match="UNKNOWN_SETTING"):
-        front.settings_of({"x = 1; DROP": "1"})
+    given = {"param_organizationId": "o", "param_ids": "['a']"}
+    assert front.settings_of(given) == given, "parameters of the query have names of any kind"
+    for wrong in ("x = 1; DROP", "param_x = 1; DROP", "param_", "param_1", "Max_threads", "maxThreads"):
+        with pytest.raises(front.Refused, match="UNKNOWN_SETTING"):
+            front.settings_of({wrong: "1"})
 
 
 def test_quoting() -> None:
     assert front.quoted("a'b\\") == "'a\\'b\\\\'"
     assert front.identifier("a`b") == "`a\\`b`"
+
+
+def test_parameters_of_a_query_end_with_it() -> None:
+    """As settings of the session they would be there for the next query too."""
+    asked: list[tuple[str, object]] = []
+
+    class Engine:
+        def query(self, sql: str, fmt: str, *, params: object = None) -> object:
+            asked.append((sql, params))
+            return SimpleNamespace(bytes=lambda: b"26.9")
+
+    server = front.Server(cast(Any, Engine()), None, logging.getLogger("test"))
+    server.execute(b"SELECT {runId:String}", "default", "TSV", {"param_runId": "r", "max_threads": "1"})
+    assert ("SELECT {runId:String}", {"runId": "r"}) in asked
+    assert [sql for sql, _ in asked if "SET" in sql] == ["SET max_threads = '1'", "SET max_threads = DEFAULT"]

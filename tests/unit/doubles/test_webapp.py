@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from doubles import postgres, socketio
 from doubles.webapp import (
     api,
@@ -295,3 +296,33 @@ def test_row_for_clickhouse() -> None:
 )
 def test_how_long_a_stop_takes(line: str, environment: dict[str, str], seconds: float | None) -> None:
     assert stop.seconds(environment, line) == seconds
+
+
+@pytest.mark.parametrize(
+    ("version", "opened", "confirmed"),
+    [("4.2.0", "granted", "Method Not Allowed"), ("4.5.12", "Authorize login", "granted")],
+)
+def test_from_4_5_a_code_is_granted_by_the_button(
+    monkeypatch: pytest.MonkeyPatch, version: str, opened: str, confirmed: str
+) -> None:
+    """Before, opening the page was enough."""
+    monkeypatch.setenv("DOUBLE_VERSION", version)
+    place = object.__new__(login.Login)
+
+    async def user(_request: object) -> dict[str, str]:
+        return {"id": "me"}
+
+    async def grant(_request: object) -> web.Response:
+        return web.Response(text="granted")
+
+    monkeypatch.setattr(place, "user_of", user, raising=False)
+    monkeypatch.setattr(place, "grant_code", grant, raising=False)
+
+    def said(handler: Any) -> str:
+        try:
+            return str(asyncio.run(handler(None)).text)
+        except web.HTTPMethodNotAllowed as refusal:
+            return refusal.reason
+
+    assert opened in said(place.open_code)
+    assert confirmed in said(place.confirm_code)

@@ -19,7 +19,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[cluster.Instance]:
 
 
 def ended(status: str = "COMPLETED") -> cluster.Run:
-    return cluster.Run("run_1", status, 1.94, {"worker": "worker2"})
+    return cluster.Run("run_1", status, 1.94, {}, lambda: "worker2")
 
 
 @pytest.mark.usefixtures("connected")

@@ -9,7 +9,6 @@ export const hello = task({
   run: async (payload: { reach?: string[] }) => {
     const reach = await Promise.all((payload.reach ?? []).map(async (to) => [to, await probe(to)]));
     return {
-      worker: process.env.TRIGGER_WORKER_INSTANCE_NAME,
       runner: hostname(),
       api: (await fetch(`${process.env.TRIGGER_API_URL}/healthcheck`)).status,
       reach: Object.fromEntries(reach),

@@ -38,7 +38,9 @@ STATUS_OF_CODE = {
 }
 
 READS = re.compile(r"\s*(?:--[^\n]*\n\s*)*(select|with|show|describe|desc|exists|explain)\b", re.IGNORECASE)
-SETTING = re.compile(r"[a-z][a-z0-9_]*\Z")
+SETTING = re.compile(r"(?!param_)[a-z][a-z0-9_]*\Z")
+# Value of a substitution in the query, such as {organizationId:String}.
+PARAMETER = re.compile(r"param_([A-Za-z_]\w*)\Z", re.ASCII)
 
 
 class Refused(Exception):
@@ -123,7 +125,7 @@ def code_of(message: str) -> int:
 def settings_of(query: Mapping[str, str]) -> dict[str, str]:
     found = {name: value for name, value in query.items() if name not in RESERVED}
     for name in found:
-        if not SETTING.match(name):
+        if not SETTING.match(name) and not PARAMETER.match(name):
             raise Refused(
                 115, f"Setting {name} is neither a builtin setting nor started with the prefix", "UNKNOWN_SETTING"
             )
@@ -143,7 +145,7 @@ class Result(Protocol):
 
 
 class Engine(Protocol):
-    def query(self, sql: str | bytes, fmt: str) -> Result: ...
+    def query(self, sql: str | bytes, fmt: str, *, params: Mapping[str, str] | None = None) -> Result: ...
 
 
 class Server:
@@ -158,12 +160,14 @@ class Server:
     def execute(self, statement: bytes, database: str, fmt: str, settings: Mapping[str, str]) -> bytes:
         run = self.engine.query
         run(f"USE {identifier(database)}", "Null")
-        for name, value in settings.items():
-            run(f"SET {name} = {quoted(value)}", "Null")
+        params = {found[1]: value for name, value in settings.items() if (found := PARAMETER.match(name))}
+        names = [name for name in settings if not PARAMETER.match(name)]
+        for name in names:
+            run(f"SET {name} = {quoted(settings[name])}", "Null")
         try:
-            return run(statement.decode(), fmt).bytes()
+            return run(statement.decode(), fmt, params=params).bytes()
         finally:
-            for name in settings:
+            for name in names:
                 run(f"SET {name} = DEFAULT", "Null")
 
     async def ping(self, request: web.Request) -> web.Response:

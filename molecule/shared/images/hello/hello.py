@@ -196,7 +196,6 @@ def main() -> None:
     if (code, health) != (200, 200):
         sys.exit(f"api {code}, supervisor {health}")
     output: dict[str, Any] = {
-        "worker": environment["TRIGGER_WORKER_INSTANCE_NAME"],
         "runner": runner,
         "api": code,
         "origin": api.base,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from doubles.rules import line
 from doubles.webapp.database import Cursor, Row, insert
 from doubles.webapp.ids import (
     LOWER,
@@ -87,7 +88,8 @@ class Login:
             web.post("/login/magic", self.ask),
             web.get("/magic", self.follow),
             web.post("/api/v1/authorization-code", self.make_code),
-            web.get("/account/authorization-code/{code}", self.grant_code),
+            web.get("/account/authorization-code/{code}", self.open_code),
+            web.post("/account/authorization-code/{code}", self.confirm_code),
             web.post("/api/v1/token", self.exchange_code),
             web.get("/admin", self.admin_page),
             web.get("/orgs/new", self.guarded_page),
@@ -209,6 +211,19 @@ class Login:
         )
         url = f"{self.state.settings.app_origin}/account/authorization-code/{code}"
         return reply({"authorizationCode": code, "url": url})
+
+    async def open_code(self, request: web.Request) -> web.Response:
+        """Before 4.5 opening the page grants the code; later it only asks whether it shall."""
+        if line() == "4.2":
+            return await self.grant_code(request)
+        if await self.user_of(request) is None:
+            raise web.HTTPFound("/login")
+        return self.html("Authorize login")
+
+    async def confirm_code(self, request: web.Request) -> web.Response:
+        if line() == "4.2":
+            raise web.HTTPMethodNotAllowed("POST", ["GET"])
+        return await self.grant_code(request)
 
     async def grant_code(self, request: web.Request) -> web.Response:
         """The one token named "cli" of a user is made here, or found again."""
