@@ -27,7 +27,7 @@ class Run(Protocol):
 
 
 def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
-    """Run a program to its end; one that is missing or too slow comes back as a failure like any other."""
+    """Run a program to its end; what cannot be run or is too slow comes back as a failure like any other."""
     environment = {
         **os.environ,
         "LC_ALL": "C",
@@ -39,6 +39,9 @@ def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         )
     except FileNotFoundError:
         return Completed(127, "", f"{argv[0]}: no such program")
+    except OSError as error:
+        # Not allowed to be run, on a disk without the right to, of another architecture.
+        return Completed(126, "", f"{argv[0]}: {(error.strerror or str(error)).lower()}")
     except subprocess.TimeoutExpired:
         return Completed(124, "", f"{argv[0]}: no end after {timeout:.0f} s")
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

@@ -123,13 +123,13 @@ RELOAD = "reload"
 RESTART = "restart"
 ACTIONS = (NONE, RELOAD, RESTART)
 
-# What dockerd takes over on SIGHUP (reference of dockerd, "Configuration reload behavior").
+# What dockerd takes over on SIGHUP (reference of dockerd, "Configuration reload behavior"). It reloads `features` too,
+# but the image store that they choose is that of its start.
 RELOADABLE = frozenset(
     {
         "authorization-plugins",
         "debug",
         "default-runtime",
-        "features",
         "insecure-registries",
         "labels",
         "live-restore",

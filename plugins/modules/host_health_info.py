@@ -31,7 +31,7 @@ options:
     type: dict
     default: {}
   paths:
-    description: Paths whose disks are looked at. The one of the engine's images and volumes always is.
+    description: Paths whose disks are looked at. Those of the engine's images and volumes always are.
     type: list
     elements: path
     default: []
@@ -88,6 +88,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command im
 UNITS = Path("/etc/systemd/system")
 # Stands in every file that the roles write.
 OURS = "selfhosted.trigger_dev"
+CONTAINERD_ROOT = "/var/lib/containerd"
+CONTAINERD_STORE = "io.containerd.snapshotter"
 LABEL = '{{.Label "com.docker.compose.%s"}}'
 # A one-off container (`docker compose run`) is nobody's service.
 COLUMNS = "\t".join([LABEL % "project", LABEL % "service", LABEL % "oneoff", "{{.State}}", "{{.Status}}"])
@@ -191,13 +193,19 @@ def units(runner: Run, names: Sequence[str]) -> Iterator[Check]:
     yield Check("units of systemd", not wrong, "; ".join(wrong) or f"{len(names)} as they are on the disk")
 
 
+def roots(engine: Mapping[str, Any]) -> list[str]:
+    """Give the folders of the engine's data: images are in containerd's own where the engine has them in its store."""
+    contained = any(CONTAINERD_STORE in str(row) for row in engine.get("DriverStatus") or [])
+    return [root for root in (engine.get("DockerRootDir"), CONTAINERD_ROOT if contained else None) if root]
+
+
 def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
     answer = runner(["docker", "info", "--format", "{{json .}}"])
     try:
         engine = json.loads(answer.stdout)
     except ValueError:
         engine = {}
-    version, root = engine.get("ServerVersion"), engine.get("DockerRootDir")
+    version = engine.get("ServerVersion")
     if not version:
         said = "; ".join(engine.get("ServerErrors") or [answer.error])
         yield Check("Docker Engine", False, said)
@@ -215,7 +223,7 @@ def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
                 else:
                     yield from project(name, known, found)
     yield from units(runner, unit_names(UNITS))
-    for path in dict.fromkeys([*wanted.paths, *([root] if root else [])]):
+    for path in dict.fromkeys([*wanted.paths, *roots(engine)]):
         yield disk(path, wanted.minimum_free_percent, measurer)
 
 

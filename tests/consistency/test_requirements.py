@@ -143,3 +143,23 @@ def test_a_dry_run_without_an_engine_shows_the_limits_of_the_deployment(root: Pa
     assert services["before"] == services["after"]
     assert rendered["before"]["told"] == rendered["after"]["told"] != []
     assert (services["unknown"]["cpus"], services["unknown"]["mem_limit"]) == (3.0, "6144m")
+
+
+def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
+    engine = {"DockerRootDir": "/docker"}
+    contained = engine | {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    cases: dict[str, dict[str, Any]] = {
+        name: {
+            "__docker_engine_answer": {"stdout": json.dumps(answer) if answer else ""},
+            "__trigger_host_kind": "worker",
+        }
+        for name, answer in {"no engine": {}, "own": engine, "contained": contained}.items()
+    }
+    found = render_cases(
+        tmp_path, "trigger", host="one.example.com", wanted={"disks": "__trigger_needs.disks_mib"}, cases=cases
+    )
+    assert {name: list(value["disks"]) for name, value in found.items()} == {
+        "no engine": ["/opt/trigger", "/var/lib/docker"],
+        "own": ["/opt/trigger", "/docker"],
+        "contained": ["/opt/trigger", "/docker", "/var/lib/containerd"],
+    }

@@ -30,6 +30,8 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 SOCKET = "/var/run/docker.sock"
+CONTAINERD_ROOT = "/var/lib/containerd"
+CONTAINERD_STORE = "io.containerd.snapshotter"
 MIB = 1024 * 1024
 # A container that is just made has not started yet, and one that just ended is about to be removed by the engine.
 LEFT_AFTER_SECONDS = 600
@@ -258,7 +260,10 @@ class Engine:
         return json.loads(self.read(path, query))
 
     def root(self) -> str:
-        return str(self.json("/info")["DockerRootDir"])
+        """Give the folder that holds images: from engine 29 on usually that of containerd."""
+        info = self.json("/info")
+        contained = any(CONTAINERD_STORE in str(row) for row in info.get("DriverStatus") or [])
+        return CONTAINERD_ROOT if contained else str(info["DockerRootDir"])
 
     def platform(self) -> str:
         version = self.json("/version")

@@ -351,3 +351,17 @@ def test_space_is_that_of_the_filesystem(tmp_path: Path) -> None:
     found = program().space(str(tmp_path))
     assert 0 < found.used < found.total
     assert program().Space(850, 1000).percent() == 85
+
+
+@pytest.mark.parametrize(
+    ("status", "root"),
+    [
+        ([["Backing Filesystem", "extfs"]], "/docker"),
+        ([["driver-type", "io.containerd.snapshotter.v1"]], "/var/lib/containerd"),
+        (None, "/docker"),
+    ],
+)
+def test_the_disk_is_that_of_the_images(status: object, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = program().Engine("/nowhere")
+    monkeypatch.setattr(engine, "json", lambda _path: {"DockerRootDir": "/docker", "DriverStatus": status})
+    assert engine.root() == root

@@ -129,6 +129,7 @@ def run(host: Host, settings: dict[str, Any]) -> tuple[str, list[str]]:
         ({"log-driver": "local"}, {"debug": True}, RESTART),
         ({"live-restore": True}, {"live-restore": True, "no-new-privileges": True}, RESTART),
         ({"debug": True}, {"debug": 1}, RELOAD),
+        ({}, {"features": {"containerd-snapshotter": True}}, RESTART),
     ],
 )
 def test_action(before: dict[str, Any], after: dict[str, Any], action: str) -> None:

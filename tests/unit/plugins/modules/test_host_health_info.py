@@ -58,6 +58,17 @@ def test_all_is_well(folder: str) -> None:
     ]
 
 
+def test_images_in_the_store_of_containerd_have_a_disk_too(folder: str) -> None:
+    status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    info = json.dumps({"ServerVersion": "29.0", "DockerRootDir": "/docker", "DriverStatus": status})
+    checks = found(folder, engine("", info))
+    assert [check.what for check in checks if check.what.startswith("disk")] == [
+        "disk of /opt",
+        "disk of /docker",
+        "disk of /var/lib/containerd",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "status", "healthy"),
     [
