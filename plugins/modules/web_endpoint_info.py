@@ -13,6 +13,8 @@ description:
   - Of an C(https) address the certificate is verified, and the days that it has left are told. A row is not ok when
     less than three weeks are left, or less than a fifth of the certificate's life where that is shorter. Programs that
     renew certificates by themselves have done so long before.
+  - A name that has IPv6 addresses too, none of which takes a connection while an IPv4 address does, is not ok. Clients
+    with IPv6 and ACME servers try these first. From a host without a way to IPv6 they cannot be tried.
   - Never fails because of what it finds.
 attributes:
   check_mode:
@@ -96,7 +98,9 @@ checks:
       returned: success
 """
 
+import errno
 import http.client
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -173,6 +177,28 @@ def remaining(seconds: float) -> str:
     return f"{seconds / DAY_SECONDS:.0f} days" if seconds >= 2 * DAY_SECONDS else f"{seconds / 3600:.0f} hours"
 
 
+# How a host says that it has no way to IPv6 itself.
+NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPERM)
+
+
+def dead_addresses(host: str, port: int, timeout: float) -> list[str]:
+    """Give the IPv6 addresses of a name that has IPv4 addresses, too, if none of them takes a connection."""
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    places = {family: [row[4] for row in rows if row[0] == family] for family in (socket.AF_INET, socket.AF_INET6)}
+    if not places[socket.AF_INET]:
+        return []
+    for place in places[socket.AF_INET6]:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as stream:
+            stream.settimeout(timeout)
+            try:
+                stream.connect(place)
+            except OSError as error:
+                if error.errno not in NO_WAY:
+                    continue
+            return []
+    return [str(place[0]) for place in places[socket.AF_INET6]]
+
+
 def judge(wanted: Wanted, answer: Answer, now: float) -> Check:
     good = answer.status in wanted.statuses if wanted.statuses else answer.status < 500
     ok, said = good and answer.status not in wanted.refused, [f"{wanted.url} answers {answer.status}"]
@@ -190,7 +216,12 @@ def look(wanted: Wanted, ca: str, timeout: float, now: float) -> Check:
     parts = urlsplit(wanted.url)
     target = Target(Endpoint(parts.hostname or "", parts.port or 443, ca), parts.hostname or "")
     try:
-        return judge(wanted, ask(wanted.url, ca, timeout), now)
+        dead = dead_addresses(target.target, parts.port or (80 if parts.scheme == "http" else 443), timeout)
+        check = judge(wanted, ask(wanted.url, ca, timeout), now)
+        if dead:
+            detail = f"its IPv6 address does not answer ({', '.join(dead)}): remove the AAAA record from the DNS"
+            return Check(check.what, False, f"{check.detail}; {detail}, for the gateway listens on IPv4 only")
+        return check
     except (http.client.HTTPException, ServiceError) as error:
         said = str(error) or type(error).__name__
     except TIMEOUTS:

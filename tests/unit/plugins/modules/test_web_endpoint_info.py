@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,44 @@ def test_a_name_that_answers(invoke: Invoke, trust: Path) -> None:
         )
     assert seen[0].startswith("GET /healthcheck HTTP/1.1\r\n")
     assert f"Host: localhost:{port}\r\n" in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "listens", "ok"),
+    [
+        (["127.0.0.1"], False, True),
+        (["::1", "127.0.0.1"], False, False),
+        (["::1", "127.0.0.1"], True, True),
+        # From here it cannot be tried, and a name of IPv6 alone says itself what is wrong.
+        (["2001:db8::7", "127.0.0.1"], False, True),
+    ],
+)
+def test_an_address_of_ipv6_that_nobody_serves_is_told(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, addresses: list[str], listens: bool, ok: bool
+) -> None:
+    def resolve(_host: str, port: int, *_arguments: object, **_options: object) -> list[tuple[Any, ...]]:
+        families = {True: socket.AF_INET6, False: socket.AF_INET}
+        return [
+            (families[":" in ip], socket.SOCK_STREAM, 6, "", (ip, port, 0, 0) if ":" in ip else (ip, port))
+            for ip in addresses
+        ]
+
+    connect = socket.socket.connect
+
+    def route(stream: socket.socket, place: tuple[Any, ...]) -> None:
+        if place[0] == "2001:db8::7":
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        connect(stream, place)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket.socket, "connect", route)
+    with serving(saying(200)) as port:
+        with socket.create_server(("::1", port), family=socket.AF_INET6) if listens else nullcontext():
+            assert module.dead_addresses("trigger.example.com", port, 2) == ([] if ok else ["::1"])
+        if not listens:
+            found = asked(invoke, "", url=f"http://trigger.example.com:{port}/")
+            assert found[0] is ok
+            assert ("(::1): remove the AAAA record" in found[1]) is not ok
 
 
 def test_a_row_is_named_by_its_address(invoke: Invoke) -> None:
