@@ -98,6 +98,11 @@ host:
       description: Memory in MiB, without what the kernel keeps for itself.
       type: int
       returned: always
+    mtu:
+      description: Largest packet of the interface that the default route of IPv4 leads through; 0 without such a route.
+      type: int
+      returned: always
+      sample: 1500
     programs:
       description: Whether each of O(programs) is installed, by its name.
       type: dict
@@ -188,6 +193,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _pyt
 # Names of the kernel -> names of Docker.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 MEMORY = Path("/proc/meminfo")
+ROUTES = Path("/proc/net/route")
+INTERFACES = Path("/sys/class/net")
 RESOLVER_FACTOR = 2
 # Port of the discard service; a route has no port, but the call wants one.
 ANY_PORT = 9
@@ -271,6 +278,16 @@ def memory_mib(meminfo: str) -> int:
     if not found:
         raise ValueError(f"{MEMORY} does not tell the memory")
     return int(found[1]) // 1024
+
+
+def default_mtu(routes: str, interfaces: Path) -> int:
+    """Find the MTU of the first default route in /proc/net/route: interface, destination, gateway, flags, ..., mask."""
+    rows = [line.split() for line in routes.splitlines()[1:]]
+    names = [row[0] for row in rows if len(row) > 7 and row[1] == "00000000" and row[7] == "00000000"]
+    try:
+        return int((interfaces / names[0] / "mtu").read_text()) if names else 0
+    except OSError:
+        return 0
 
 
 def disk(path: str) -> Disk:
@@ -373,6 +390,7 @@ def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) ->
         "disks": [asdict(disk(path)) for path in wanted.paths],
         "addresses": {name: asdict(row) for name, row in reached.items()},
         "sources": sources,
+        "mtu": default_mtu(ROUTES.read_text() if ROUTES.exists() else "", INTERFACES),
         "programs": {name: shutil.which(name) is not None for name in wanted.programs},
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,

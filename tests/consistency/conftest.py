@@ -58,6 +58,7 @@ OUTSIDE: dict[str, Any] = {
     "webapp_postgres_url": "postgresql://trigger@db.example.com:5432/trigger?sslmode=verify-full",
     "webapp_postgres_direct_url": "postgresql://owner@db.example.com/trigger?schema=app&connection_limit=5",
     "webapp_postgres_read_replica_url": "postgresql://trigger@replica.example.com/trigger",
+    "trigger_network_mtu": 1400,
     "webapp_redis_host": "redis.example.com",
     "webapp_redis_port": 6380,
     "webapp_redis_username": "trigger",

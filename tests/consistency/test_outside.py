@@ -32,6 +32,16 @@ def test_what_is_somebody_elses_is_not_deployed(webapp: dict[str, Any]) -> None:
     assert "depends_on" not in webapp["services"]["electric"]
 
 
+def test_every_network_of_ours_has_the_mtu(outside: Projects) -> None:
+    for project, rendered in outside.items():
+        for name, row in rendered["compose"].get("networks", {}).items():
+            options = row.get("driver_opts", {})
+            wanted = None if row.get("external") else "1400"
+            assert options.get("com.docker.network.driver.mtu") == wanted, f"{project}: {name}"
+    runner = outside["trigger-supervisor"]["compose"]["networks"]["trigger-runner"]["driver_opts"]
+    assert "com.docker.network.bridge.name" in runner
+
+
 def test_electric_reaches_a_database_outside_and_nobody_new_reaches_electric(webapp: dict[str, Any]) -> None:
     members = {name: set(row["networks"]) for name, row in webapp["services"].items()}
     assert members == {
@@ -51,19 +61,25 @@ def test_electric_reaches_a_database_outside_and_nobody_new_reaches_electric(web
             "DATABASE_URL",
             "trigger",
             "db.example.com",
-            {"sslmode": ["verify-full"], "schema": ["public"], "sslrootcert": ["/etc/trigger/ca.pem"]},
+            {
+                "sslmode": ["require"],
+                "schema": ["public"],
+                "sslaccept": ["strict"],
+                "sslcert": ["/etc/trigger/ca.pem"],
+                "sslrootcert": ["/etc/trigger/ca.pem"],
+            },
         ),
         (
             "DIRECT_URL",
             "owner",
             "db.example.com",
-            {"schema": ["app"], "connection_limit": ["5"], "sslrootcert": ["/etc/trigger/ca.pem"]},
+            {"schema": ["app"], "connection_limit": ["5"]},
         ),
         (
             "DATABASE_READ_REPLICA_URL",
             "trigger",
             "replica.example.com",
-            {"schema": ["public"], "sslrootcert": ["/etc/trigger/ca.pem"]},
+            {"schema": ["public"]},
         ),
     ],
 )

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_problems import parse_schema, requirement
 
+from tests.plays import render_cases
+
 Projects = dict[str, dict[str, Any]]
 Row = tuple[str, str, dict[str, Any]]
 
@@ -224,6 +226,29 @@ def test_networks_hold_exactly_their_members(projects: Projects) -> None:
     declared = {name: row for rendered in projects.values() for name, row in rendered["compose"]["networks"].items()}
     assert {name for name, row in declared.items() if row.get("internal")} == INTERNAL
     assert all(row["name"] == name for name, row in declared.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "mtu"),
+    [
+        ("default", {}, None),
+        ("chosen", {"trigger_network_mtu": 1400}, "1400"),
+        ("smaller", {"__trigger_host": {"host": {"mtu": 1420}}}, "1420"),
+        ("usual", {"__trigger_host": {"host": {"mtu": 1500}}}, None),
+        ("jumbo", {"__trigger_host": {"host": {"mtu": 8900}}}, None),
+    ],
+)
+def test_networks_follow_the_mtu_of_the_host(
+    tmp_path: Path, name: str, values: dict[str, Any], mtu: str | None
+) -> None:
+    (found,) = render_cases(
+        tmp_path,
+        *("trigger", "compose_project"),
+        host="worker1.example.com",
+        wanted={"networks": "__compose_project_network_defaults"},
+        cases={name: {"trigger_origin": "http://localhost:8030", **values}},
+    ).values()
+    assert found["networks"] == ({"driver_opts": {"com.docker.network.driver.mtu": mtu}} if mtu else {})
 
 
 def test_nothing_else_is_published(projects: Projects) -> None:

@@ -55,6 +55,19 @@ def test_architectures_have_the_names_of_docker() -> None:
     assert [architecture(name) for name in ("x86_64", "aarch64", "riscv64")] == ["amd64", "arm64", "riscv64"]
 
 
+def test_the_mtu_is_that_of_the_default_route(tmp_path: Path) -> None:
+    (tmp_path / "wg0").mkdir()
+    (tmp_path / "wg0/mtu").write_text("1420\n")
+    table = (
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        "eth0 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"
+        "wg0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n"
+    )
+    assert host_info.default_mtu(table, tmp_path) == 1420
+    assert host_info.default_mtu(table.replace("wg0", "gone"), tmp_path) == 0
+    assert host_info.default_mtu(table.splitlines()[0], tmp_path) == 0
+
+
 def test_memory() -> None:
     assert memory_mib("MemFree: 1 kB\nMemTotal:       16384000 kB\n") == 16000
     with pytest.raises(ValueError, match="does not tell"):
