@@ -184,7 +184,12 @@ def test_keys_or_a_role(tmp_path: Path) -> None:
         "trigger",
         "webapp",
         host="control.example.com",
-        wanted=wanted | {"tried": "__webapp_object_store_bucket", "problems": "__webapp_problems"},
+        wanted=wanted
+        | {
+            "tried": "__webapp_object_store_bucket",
+            "problems": "__webapp_problems",
+            "asked": "__webapp_external_services",
+        },
         cases={
             name: {
                 "trigger_origin": "http://control.example.com:8030",
@@ -204,7 +209,9 @@ def test_keys_or_a_role(tmp_path: Path) -> None:
         "secret_access_key": "given-secret",
         "tried": "packets",
         "problems": "",
+        "asked": ["object store"],
     }
+    assert rendered["bundled"]["asked"] == [], "nothing is tried where everything is bundled"
     role = rendered["role"]
     assert (role["bucket"], role["access_key_id"], role["secret_access_key"], role["tried"]) == ("mine", "", "", "mine")
     assert [rendered[name]["problems"] for name in ("bundled", "keys", "role")] == [[], [], []]
