@@ -90,7 +90,7 @@ EXAMPLES = r"""
     image: control.example.com:5000/trigger/probe:2.8.3
     registry_url: control.example.com:5000
     registry_username: trigger
-    registry_password: "{{ registry_password }}"
+    registry_password: "{{ vault_registry_password }}"
     urls:
       - http://supervisor:8020/health
       - https://trigger.example.com/healthcheck

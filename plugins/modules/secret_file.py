@@ -81,15 +81,15 @@ EXAMPLES = r"""
       postgres_password: 32
       encryption_key: 32
     values:
-      postgres_password: "{{ webapp_postgres_password | default(none) }}"
-      encryption_key: "{{ webapp_encryption_key | default(none) }}"
+      postgres_password: "{{ trigger_secrets.postgres_password | default(none) }}"
+      encryption_key: "{{ trigger_secrets.encryption_key | default(none) }}"
     fixed_length:
       - encryption_key
     immutable:
       encryption_key: >-
         Environment variables, secrets and personal access tokens in the database would become unreadable.
-        Unset webapp_encryption_key, or set it to the stored value.
-  register: __webapp_secrets
+        Unset trigger_secrets.encryption_key, or set it to the stored value.
+  register: secrets
   no_log: true
 """
 

@@ -287,6 +287,45 @@ def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) 
                 )
 
 
+def test_examples_of_plugins_name_variables_that_exist(root: Path, files: dict[str, str]) -> None:
+    known = set().union(*(load(path) or {} for path in root.glob("roles/*/defaults/main.yml")))
+    prefixes = "|".join(path.name for path in (root / "roles").iterdir())
+    seen = 0
+    for name, text in files.items():
+        for examples in re.findall(
+            r"^EXAMPLES(?: = r\"\"\"|: \|)\n(.*?)(?:^\"\"\"|^[A-Z]+:|\Z)", text, re.DOTALL | re.MULTILINE
+        ):
+            if name.startswith("plugins/"):
+                seen += 1
+                for expression in re.findall(r"\{\{(.*?)\}\}", examples, re.DOTALL):
+                    bare = re.sub(r"'[^']*'|selfhosted\.trigger_dev\.\w+", "", expression)
+                    for word in re.findall(rf"(?<![\w.])(?:{prefixes})_\w+", bare):
+                        assert word in known, f"{name}: {word}"
+                for word in re.findall(rf"(?:Set|Unset|set) ((?:{prefixes})_\w+)", examples):
+                    assert word in known, f"{name}: {word}"
+    assert seen > 30
+
+
+def test_the_workflow_runs_every_part_by_the_one_script(root: Path) -> None:
+    assert 'exec make "${@:-test}" < /dev/null' in (root / ".ci/run").read_text(), "all parts, unless some are named"
+    jobs = load(root / ".github/workflows/ci.yml")["jobs"]
+    run = [
+        step["run"].replace("${{ matrix.scenario }}", scenario)
+        for job in jobs.values()
+        for step in job["steps"]
+        if "run" in step
+        for scenario in job.get("strategy", {}).get("matrix", {}).get("scenario", [""])
+    ]
+    assert [line for line in run if ".ci/run " not in line] == []
+    makefile = (root / "Makefile").read_text()
+    scenarios = re.search(r"^SCENARIOS := (.+)$", makefile, re.MULTILINE)
+    parts = re.search(r"^PARTS := (.+?) \$\(", makefile, re.MULTILINE)
+    assert scenarios
+    assert parts
+    wanted = {*parts[1].split(), *(f"molecule-{name}" for name in scenarios[1].split())}
+    assert {word for line in run for word in line.split(".ci/run ")[1].split()} == wanted
+
+
 def test_inventories_set_variables_that_exist(root: Path) -> None:
     known = set().union(*(load(path) or {} for path in root.glob("roles/*/defaults/main.yml")))
     own = {"lab_directory", "testbed_archives"}
@@ -354,15 +393,6 @@ def test_scenarios_run_the_whole_sequence(root: Path) -> None:
         assert not any(platform.get("privileged") for platform in own["platforms"])
         # Stands for the steps `idempotence` and a second `check`.
         assert "test_playbook.py" in {Path(path).name for path in verified(root, name)}, name
-
-
-def test_continuous_integration_calls_the_same_targets(root: Path) -> None:
-    assert re.search(r"^(?:exec )?make test\b", (root / ".ci/run").read_text(), re.MULTILINE)
-    workflow = (root / ".github/workflows/ci.yml").read_text()
-    used = set(re.findall(r"\bmake ([a-z][a-z-]*)", workflow))
-    assert used - {"molecule-"} <= targets(root)
-    for name in ("default", "cluster", "external_services", "tls"):
-        assert re.search(rf"\b{name}\b", workflow), f"the matrix lacks {name}"
 
 
 def test_json_files_can_be_read(files: dict[str, str]) -> None:
