@@ -23,7 +23,7 @@ attributes:
       - O(validate) runs in check mode too, on a copy that is removed again. What that program itself does is up to it.
   diff_mode:
     support: full
-    description: Shows names, owners and modes, never content.
+    description: Shows names, owners and modes, and content only of those O(files) that may be shown.
   platform:
     support: full
     description: Linux.
@@ -73,9 +73,13 @@ options:
         type: str
         default: "0600"
       content:
-        description: All of the file. Never shown.
+        description: All of the file. Not shown unless O(files[].shown).
         type: str
         required: true
+      shown:
+        description: Show in a diff how the content differs. For files that hold no secret.
+        type: bool
+        default: false
   validate:
     description:
       - Command, as a list of words, that looks at the new files before anything in O(path) changes. It runs only if one
@@ -301,6 +305,7 @@ def main() -> None:
                     **place,
                     "mode": {"type": "str", "default": "0600"},
                     "content": {"type": "str", "required": True, "no_log": True},
+                    "shown": {"type": "bool", "default": False},
                 },
             },
             "validate": {"type": "list", "elements": "str", "default": []},
@@ -308,7 +313,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     # That masks names and modes too, wherever they stand in the result; contents are what must not be shown.
-    module.no_log_values.intersection_update(option["content"] for option in module.params["files"])
+    hidden = [option["content"] for option in module.params["files"] if not option["shown"]]
+    shown = {option["path"] for option in module.params["files"] if option["shown"]}
+    module.no_log_values.intersection_update(hidden)
     base, command = module.params["path"], module.params["validate"]
     # The mode of makedirs is for the last folder only; those above it are made by this.
     os.umask(0o077)
@@ -332,19 +339,32 @@ def main() -> None:
         module.fail_json(msg=f"{error.filename or base}: {error.strerror}")
 
     before = {one.path: present[one.path] for one in differing}
+    texts = [
+        {
+            "before_header": os.path.join(base, one.path),
+            "after_header": os.path.join(base, one.path),
+            "before": getattr(before[one.path], "content", None) or "",
+            "after": one.content,
+        }
+        for one in differing
+        if one.path in shown and getattr(before[one.path], "content", None) != one.content
+    ]
     module.exit_json(
         changed=bool(differing),
         fresh=fresh,
         written=[one.path for one in differing],
-        diff={
-            "before_header": base,
-            "after_header": base,
-            "before": {path: one.access for path, one in before.items() if one is not None},
-            "after": {
-                one.path: one.access + (" (content differs)" if before[one.path] is not None else "")
-                for one in differing
+        diff=[
+            {
+                "before_header": base,
+                "after_header": base,
+                "before": {path: one.access for path, one in before.items() if one is not None},
+                "after": {
+                    one.path: one.access + (" (content differs)" if before[one.path] is not None else "")
+                    for one in differing
+                },
             },
-        },
+            *texts,
+        ],
     )
 
 

@@ -284,3 +284,26 @@ def test_whoever_ends_the_module_leaves_no_copy(invoke: Invoke, base: Path, tmp_
     assert end.value.code == 128 + signal.SIGTERM
     assert os.listdir(tmp_path) == ["looked"]
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_diff_shows_the_content_of_what_may_be_shown_alone(invoke: Invoke, base: Path, check: bool) -> None:
+    def files(text: str, secret: str) -> list[dict[str, Any]]:
+        return [
+            {"path": "Caddyfile", "content": text, "shown": True, **ME},
+            {"path": "example.env", "content": secret, **ME},
+        ]
+
+    invoke(file_set.main, path=str(base), files=files("old line\n", "KEY=old-secret\n"))
+    result = invoke(file_set.main, check=check, path=str(base), files=files("new line\n", "KEY=new-secret\n"))
+    listed, shown = result["diff"]
+    path = str(base / "Caddyfile")
+    assert shown == {"before_header": path, "after_header": path, "before": "old line\n", "after": "new line\n"}
+    assert set(listed["after"]) == {"Caddyfile", "example.env"}
+    assert "secret" not in str(result)
+
+
+def test_a_diff_without_a_change_of_what_may_be_shown_has_no_text(invoke: Invoke, base: Path) -> None:
+    row = {"path": "Caddyfile", "content": "line\n", "shown": True, **ME}
+    invoke(file_set.main, path=str(base), files=[row])
+    assert len(invoke(file_set.main, path=str(base), files=[row | {"mode": "0400"}])["diff"]) == 1
