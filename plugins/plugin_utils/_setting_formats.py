@@ -256,6 +256,9 @@ FORMATS: dict[str, Format] = {
     "ipv4_bind": Format("an IPv4 address of the control host, or 0.0.0.0 for all of them", is_ipv4),
     "json_object": Format('a JSON object as text, such as {"authorization": "Bearer ..."}', is_json_object),
     "linux_user": Format("the name of a user of the host", pattern("[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?")),
+    "engine_version": Format(
+        "a version of two or three numbers, such as 28.5 or 28.5.2", pattern("[0-9]+[.][0-9]+([.][0-9]+)?")
+    ),
     "log_size": Format("a number with a unit, such as 10m (k, m or g)", pattern(f"(?i)[1-9][0-9]*{UNITS}?")),
     "mail": Format("a mail address", pattern(MAIL)),
     "mirror": Format(

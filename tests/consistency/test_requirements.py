@@ -163,3 +163,25 @@ def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
         "own": ["/opt/trigger", "/docker"],
         "contained": ["/opt/trigger", "/docker", "/var/lib/containerd"],
     }
+
+
+def test_packages_of_a_pinned_engine(tmp_path: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "newest": {"docker_engine_source": "docker"},
+        "series": {"docker_engine_source": "docker", "docker_engine_version": "28.5"},
+        "release": {"docker_engine_source": "docker", "docker_engine_version": "28.5.2"},
+        "distribution": {"docker_engine_source": "distribution", "docker_engine_version": "26.1.5"},
+    }
+    found = render_cases(
+        tmp_path,
+        *("trigger", "docker_engine"),
+        host="one.example.com",
+        wanted={"packages": "__docker_engine_wanted_packages"},
+        cases=cases,
+    )
+    docker = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
+    pinned = {name: set(value["packages"]) for name, value in found.items()}
+    assert pinned["newest"] == set(docker)
+    assert pinned["series"] == {"docker-ce=5:28.5.*", "docker-ce-cli=5:28.5.*", *docker[2:]}
+    assert pinned["release"] == {"docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *docker[2:]}
+    assert pinned["distribution"] == {"docker.io=26.1.5*", "docker-cli=26.1.5*", "docker-compose", "iptables"}

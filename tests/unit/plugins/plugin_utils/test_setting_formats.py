@@ -91,6 +91,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "ipv4_bind": (["0.0.0.0"], ["::", "localhost"]),
     "json_object": (['{"authorization": "Bearer x"}', "{}"], ["[]", "authorization: x", "{", "{'a': 'b'}"]),
     "linux_user": (["anna", "a.b-c"], ["two words", "1st", "a:b"]),
+    "engine_version": (["28.5", "28.5.2", "26.1.5"], ["28", "v28.5.2", "28.5.*", "5:28.5.2-1~debian.13~trixie"]),
     "log_size": (["10m", "1g", "500", "100K"], ["10 megabytes", "m", "0m", "10mm", "-1"]),
     "mail": (["me@example.com"], ["me", "me@", "a b@example.com", "me@example.com\n"]),
     "mirror": (
