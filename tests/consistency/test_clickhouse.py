@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -94,8 +95,36 @@ def test_what_the_operator_adds_comes_last(rendered: dict[str, dict[str, Any]]) 
 def test_the_engine_looks_at_the_files_where_it_will_find_them(rendered: dict[str, dict[str, Any]]) -> None:
     row = rendered["default"]
     assert [mount.removeprefix("/opt/trigger/webapp/") for mount in row["mounts"]] == list(MINIMUM)
-    assert [word for word in MINIMUM if f'"$1/{word}"' not in row["script"][2]] == []
+    assert [word for word in MINIMUM if f'"$folder/{word}"' not in row["script"][2]] == []
     assert row["script"][3:] == ["sh", "%s", "docker.io/clickhouse/clickhouse-server:25.8.18.1"]
+
+
+@pytest.mark.parametrize(
+    ("docker", "code"),
+    [
+        pytest.param("exit 0", 0, id="taken"),
+        pytest.param('case "$*" in *trigger.xml*) echo unknown setting >&2; exit 1;; esac', 1, id="refused"),
+        pytest.param('test "$1" = image', 0, id="an image that cannot be asked"),
+        pytest.param("exit 1", 0, id="no image"),
+    ],
+)
+def test_only_what_the_engine_refuses_ends_the_run(
+    rendered: dict[str, dict[str, Any]], tmp_path: Path, docker: str, code: int
+) -> None:
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\n{docker}\n")
+    program.chmod(0o755)
+    done = subprocess.run(
+        rendered["default"]["script"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert "unknown setting" in done.stdout
+        assert "webapp_clickhouse_extra_users_config" in done.stdout
 
 
 def test_somebody_elses_gets_nothing(rendered: dict[str, dict[str, Any]]) -> None:
