@@ -23,7 +23,7 @@ def complaint(version: tuple[int, ...], interpreter: str) -> str:
     )
 
 
-problem = complaint(tuple(sys.version_info), sys.executable)
+problem = complaint(sys.version_info[:3], sys.executable)
 if problem:
     # As AnsibleModule.fail_json does it, which may not be imported before the version is known.
     print(json.dumps({"failed": True, "changed": False, "msg": problem}))

@@ -201,7 +201,8 @@ def test_the_archive_holds_what_is_ours_and_nothing_of_the_operator(
         (copy / name).write_text(text)
     (copy / "roles/webapp/tasks/__pycache__").mkdir()
     (copy / "roles/webapp/tasks/__pycache__/x.pyc").touch()
-    build = [Path(sys.executable).with_name("ansible-galaxy"), "collection", "build", "--output-path", tmp_path]
+    galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
+    build = [galaxy, "collection", "build", "--output-path", str(tmp_path)]
     subprocess.run(build, cwd=copy, check=True, capture_output=True)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as packed:

@@ -25,11 +25,11 @@ WORKER = "worker.example.com"
 
 def groups(variables: dict[str, Any] | None = None, **hosts: str) -> dict[str, Any]:
     """Write an inventory of groups with one host each."""
-    children = {name: {"hosts": {host: {}}} for name, host in hosts.items()}
+    children: dict[str, Any] = {name: {"hosts": {host: {}}} for name, host in hosts.items()}
     return {"all": {"vars": HOSTS | (variables or {}), "children": children}}
 
 
-WHOLE = {"trigger_control": CONTROL, "trigger_workers": WORKER}
+WHOLE: dict[str, Any] = {"trigger_control": CONTROL, "trigger_workers": WORKER}
 # Playbook, inventory (none: the file does not exist), options, words of the message.
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
     "no-inventory": ("site", None, [], ["The inventory holds no host", "hosts.json", "-i"]),

@@ -72,8 +72,8 @@ def environment(interpreter: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
             subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-            pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
+            pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "-r", str(REQUIREMENTS)], check=True)
             ansible = folder / "host/ansible"
             ansible.mkdir(parents=True)
             (ansible / "__init__.py").touch()

@@ -141,7 +141,7 @@ def test_a_registry_that_does_not_run_is_named(invoke: Invoke, docker: Docker, b
 
 
 @pytest.mark.parametrize("given", [{}, {"registry": "a.example.com", "container": "b"}])
-def test_there_is_one_way_to_the_registry(invoke: Invoke, docker: Docker, given: dict[str, str]) -> None:
+def test_there_is_one_way_to_the_registry(invoke: Invoke, docker: Docker, given: dict[str, Any]) -> None:
     assert bring(invoke, **given)["msg"] == "Set either registry or container."
 
 
