@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The table of rules of the role webapp: what it lets pass, and what it says of the rest."""
+"""Rows and rules of the role webapp: what they let pass, and what they say of the rest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.setting_problems import setting_problems
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils import _setting_rows as rows
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
+ROWS: dict[str, rows.Row] = {name: row for role in rows.load_rows().values() for name, row in role.items()}
 RULES: list[dict[str, Any]] = yaml.safe_load((ROLES / "webapp/vars/main/rules.yml").read_text())["__webapp_rules"]
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROLES / "webapp/defaults/main.yml").read_text())
 SHARED: dict[str, Any] = yaml.safe_load((ROLES / "trigger/defaults/main.yml").read_text())
@@ -30,8 +32,11 @@ ROLE = {
 
 
 def problems(settings: dict[str, Any], features: list[str] | None = None) -> list[str]:
-    """What the rules say of settings on top of the defaults."""
-    return setting_problems(PLAIN | settings, RULES, FEATURES if features is None else features, "v4.2.0")
+    """What the rows say of settings, and the rules of these on top of the defaults."""
+    judged = [
+        text for name, value in settings.items() if name in ROWS for text in rows.problems(name, value, ROWS[name])
+    ]
+    return judged + setting_problems(PLAIN | settings, RULES, FEATURES if features is None else features, "v4.2.0")
 
 
 def test_rules_are_about_settings_that_exist() -> None:
@@ -53,9 +58,10 @@ def test_secrets_are_never_shown() -> None:
 
 
 def test_numbers_all_have_a_range() -> None:
-    ruled = {name for rule in RULES if "range" in rule for name in rule["settings"]}
-    numbers = {name for name, value in DEFAULTS.items() if isinstance(value, int | float) and value is not True}
-    assert sorted(name for name in numbers if DEFAULTS[name] is not False and name not in ruled) == []
+    numbers = {
+        name for name, value in DEFAULTS.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    assert sorted(name for name in numbers if "range" not in ROWS[name]) == []
 
 
 @pytest.mark.parametrize("features", [[], FEATURES])
@@ -107,7 +113,7 @@ def test_what_passes(settings: dict[str, Any]) -> None:
         ({"webapp_postgres_url": "postgresql://a@db"}, "webapp_postgres_url must be of the form"),
         ({"webapp_postgres_read_replica_url": "postgresql://a@b/c"}, "so webapp_postgres_url must be set"),
         ({"webapp_clickhouse_url": "http://a@ch:8123?secure=false"}, "webapp_clickhouse_url must be of the form"),
-        ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name or an address"),
+        ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name of small letters"),
         ({"webapp_redis_port": 6380}, "so webapp_redis_host must be set"),
         ({"webapp_object_store": "external"}, "webapp_object_store is external, so trigger_object_store_origin"),
         (KEYS | {"webapp_object_store_bucket": "other"}, "so webapp_object_store_role_enabled must be set"),
@@ -119,9 +125,9 @@ def test_what_passes(settings: dict[str, Any]) -> None:
         ({"webapp_api_rate_limit_refill_interval": "10"}, "must be a number with a unit"),
         ({"webapp_otel_trace_exporter_url": "otel:4318"}, "webapp_otel_trace_exporter_url must be an http or https"),
         ({"webapp_otel_trace_exporter_auth_headers": "{}"}, "so webapp_otel_trace_exporter_url must be set"),
-        ({"webapp_port": 65536}, "webapp_port must be from 1 to 65535, is 65536"),
+        ({"webapp_port": 65536}, "webapp_port must be from 1 to 65535, and is 65536"),
         ({"webapp_cpus": 0}, "webapp_cpus must be from 0.01"),
-        ({"webapp_memory_mib": 6}, "webapp_memory_mib must be from 64"),
+        ({"webapp_memory_mib": 6}, "webapp_memory_mib must be 0 or from 64"),
         ({"webapp_stop_timeout_seconds": 0}, "webapp_stop_timeout_seconds must be from 1"),
     ],
 )
