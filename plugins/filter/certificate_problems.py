@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,7 +117,10 @@ def _names(extensions: x509.Extensions) -> list[str | Address]:
 
 
 def _certificate(place: str, pem: str) -> Certificate:
-    whole = x509.load_pem_x509_certificate(pem.encode())
+    with warnings.catch_warnings():
+        # What a later release of the library will refuse to read (a serial number of 0) is no matter of the operator's.
+        warnings.simplefilter("ignore")
+        whole = x509.load_pem_x509_certificate(pem.encode())
     return Certificate(
         place,
         _text(whole.subject),

@@ -517,9 +517,8 @@ def test_what_is_behind_the_gateway_publishes_no_port(rendered: dict[str, dict[s
 
 def test_the_host_calls_its_containers_by_their_addresses(rendered: dict[str, dict[str, Any]]) -> None:
     assert rendered["open"]["webapp_url"] == "http://172.18.0.5:3000"
-    assert rendered["open"]["bucket_url"] == "http://trigger-webapp-trigger-minio-1:9000", (
-        "one that does not run is named"
-    )
+    named = "http://trigger-webapp-trigger-seaweedfs-1:9000"
+    assert rendered["open"]["bucket_url"] == named, "one that does not run is named"
 
 
 def test_the_host_of_the_registry_serves_the_registry_alone(rendered: dict[str, dict[str, Any]]) -> None:
