@@ -104,7 +104,7 @@ def test_a_dry_run_makes_nothing(project: Project) -> None:
     users = project.deployment.sql('SELECT count(*) FROM "User"')
     play = project.play("--check", "--diff")
     assert play.code == 0, play.ending()
-    assert [change.partition(": ")[2] for change in play.changes] == [
+    assert [change.rpartition(" : ")[2] for change in play.changes] == [
         "Create a personal access token",
         "Write it to first_project_token_file",
         "Create the organisation",

@@ -118,6 +118,8 @@ FILES = {
         "webapp/seaweedfs.json": ("file", 0o400, 1000, 1000),
         "webapp/electric.env": ROOT_FILE,
         "webapp/redis.conf": ("file", 0o400, 999, 999),
+        "webapp/clickhouse-config.xml": ("file", 0o400, 101, 101),
+        "webapp/clickhouse-users.xml": ("file", 0o400, 101, 101),
         "webapp/shared": ("folder", 0o700, 1000, 1000),
         "webapp/shared/worker_token": ("file", 0o600, 1000, 1000),
         "registry": ROOT_FOLDER,
