@@ -54,7 +54,7 @@ def test_a_neighbour_with_a_route_reaches_no_service(control: Node, machine: Nod
         f"{control.address(name, network)}:{port}"
         for name, network, port in (
             (WEBAPP, "trigger-front", 3000),
-            ("trigger-webapp-trigger-minio-1", "trigger-front", 9000),
+            ("trigger-webapp-trigger-seaweedfs-1", "trigger-front", 9000),
             ("trigger-registry-trigger-registry-1", "trigger-registry", 5000),
         )
     ]
