@@ -132,7 +132,7 @@ def test_a_drained_worker_keeps_its_runs_and_takes_no_more(story: Story, traffic
 
 def test_a_drain_that_takes_too_long_stops_nothing(story: Story, traffic: Traffic) -> None:
     # Longer than a play takes until it waits, also on a machine that has other things to do.
-    long = at_work(story, traffic, THIRD, sleep=100)
+    long = at_work(story, traffic, THIRD, sleep=120)
     assert long, "there is nothing to wait for"
     play = story.play(playbook="drain_worker", worker_hosts=THIRD, supervisor_drain_timeout_seconds=5)
     assert play.code != 0
