@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from verification.deployment import Play
 
-from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, ROOT, inventory
+from tests.refusals.test_refusals import CHANGE, CONTROL, inventory, run_playbook
 
 WORKERS = ("worker1.example.com", "worker2.example.com")
 NEXT = "Have all workers on the present token"
@@ -105,18 +102,7 @@ def run(folder: Path, playbook: str, options: list[str]) -> Play:
             "developers": {"anna.example.com": {}},
         },
     )
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
-        ],
-        env=os.environ | ANSIBLE,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Play(done.returncode, done.stdout + done.stderr)
+    return run_playbook(folder, playbook, options)
 
 
 @pytest.mark.parametrize("name", REFUSED)

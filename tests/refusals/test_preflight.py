@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ import pytest
 import yaml
 from verification.deployment import Play
 
-from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, GOOD, ROOT
+from tests.refusals.test_refusals import CHANGE, CONTROL, GOOD, ROOT, run_playbook
 
 FIRST = {"name": "Check the controller and the inventory", "ansible.builtin.import_playbook": "preflight.yml"}
 # Parts of other playbooks.
@@ -78,18 +75,7 @@ def run(folder: Path, playbook: str, inventory: dict[str, Any] | None, options: 
     """Run a playbook of the collection on hosts that only answer."""
     if inventory:
         (folder / "hosts.json").write_text(json.dumps(inventory))
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
-        ],
-        env=os.environ | ANSIBLE,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Play(done.returncode, done.stdout + done.stderr)
+    return run_playbook(folder, playbook, options)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -64,6 +64,23 @@ def inventory(folder: Path, case: dict[str, Any]) -> Path:
     return folder
 
 
+def run_playbook(folder: Path, playbook: str, options: list[str]) -> Play:
+    """Run a playbook of the collection with the inventory in a folder."""
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
+        ],
+        env=os.environ | ANSIBLE,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Play(done.returncode, done.stdout + done.stderr)
+
+
+
 def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch: Path) -> dict[str, Play]:
     """Run these plays once for every row."""
     playbook = scratch / "playbook.yml"
