@@ -87,7 +87,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
 	@$(TESTBED) benchmark
 
-generate: $(READY) ## Write what follows from roles/*/meta/settings.yml: defaults and argument specs
+generate: $(READY) ## Write what follows from roles/*/meta/settings.yml: defaults, argument specs, tables of the documents
 	@python -m tools.settings
 
 build: $(READY) ## The collection as an archive

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Writes what follows from the rows of settings: `make generate`.
 
-roles/<role>/meta/settings.yml -> roles/<role>/defaults/main.yml, roles/<role>/meta/argument_specs.yml
+roles/<role>/meta/settings.yml -> roles/<role>/defaults/main.yml, roles/<role>/meta/argument_specs.yml, and the tables
+of roles/<role>/README.md and docs/settings.md
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools.tables import by_name, fill, of_role, without_name
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150
@@ -121,11 +124,23 @@ def specs(document: Mapping[str, Any]) -> str:
 def generated(root: Path) -> dict[Path, str]:
     """Path -> content of each file that follows from the rows."""
     found = {}
-    for path in sorted(root.glob("roles/*/meta/settings.yml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        role = path.parents[1]
+    documents = {
+        path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in sorted(root.glob("roles/*/meta/settings.yml"))
+    }
+    for name, document in documents.items():
+        role = root / "roles" / name
         found[role / "defaults/main.yml"] = defaults(document)
         found[role / "meta/argument_specs.yml"] = specs(document)
+        readme = role / "README.md"
+        found[readme] = fill(readme.read_text(encoding="utf-8"), {"settings": of_role(document)})
+    index = root / "docs/settings.md"
+    tables = {
+        "names": by_name(documents, supervisor=False),
+        "names of the supervisor": by_name(documents, supervisor=True),
+        "other settings": without_name(documents),
+    }
+    found[index] = fill(index.read_text(encoding="utf-8"), tables)
     return found
 
 

@@ -22,6 +22,8 @@ ROLES: Final = Path(__file__).resolve().parents[2] / "roles"
 KEYS: Final = frozenset(
     {
         *("section", "description", "type", "default", "required", "secret", "hidden", "also_for", "only_for", "since"),
+        # For docs/settings.md: names of upstream and of the community stack that this setting stands for.
+        "also_known_as",
         *(
             "choices",
             "format",

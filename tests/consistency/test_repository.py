@@ -282,10 +282,10 @@ def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) 
         if name in ("README.md",) or re.match(r"roles/\w+/README\.md|docs/|inventories/.*\.yml", name):
             for word in re.findall(rf"(?<![\w./])(?:{prefixes})_[a-z_]+(?!\w|[./])", text):
                 is_volume = re.fullmatch(r"trigger_\w+_(data|logs)", word)
+                is_playbook = (root / "playbooks" / f"{word}.yml").is_file()
                 is_plugin = any((root / "plugins" / kind / f"{word}.py").is_file() for kind in ("modules", "filter"))
-                assert word in known | other or is_volume or is_plugin or (root / "roles" / word).is_dir(), (
-                    f"{name}: {word}"
-                )
+                is_name = is_volume or is_playbook or is_plugin or (root / "roles" / word).is_dir()
+                assert word in known | other or is_name, f"{name}: {word}"
 
 
 def test_examples_of_plugins_name_variables_that_exist(root: Path, files: dict[str, str]) -> None:

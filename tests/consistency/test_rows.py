@@ -13,6 +13,8 @@ import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, TYPES, Row, load_rows
 
+from tools.tables import entries
+
 ROWS: dict[str, Row] = {name: row for role in load_rows().values() for name, row in role.items()}
 SECRET = re.compile(r"_(secret|secrets|password|token|key)$")
 
@@ -65,6 +67,24 @@ def test_a_row_is_complete(name: str) -> None:
     assert ("default" in row) != bool(row.get("required")), "a setting has a default or is required"
     if SECRET.search(name) or (name.endswith("_extra_env") and name.startswith(("webapp", "gateway", "registry"))):
         assert row.get("secret"), "its name says that it is a secret"
+
+
+def test_names_of_upstream_are_well_formed(root: Path) -> None:
+    """A name has one answer: settings here, or the reason why there is none."""
+    documents = {
+        path.parents[1].name: yaml.safe_load(path.read_text()) for path in root.glob("roles/*/meta/settings.yml")
+    }
+    set_here = {name for row in ROWS.values() for name, _, _ in entries(row.get("also_known_as", []))}
+    without = [entry for document in documents.values() for entry in entries(document.get("without_setting", []))]
+    assert len(set_here) > 100
+    for name, key, note in without:
+        assert note, f"{name}: say why nothing sets it"
+        assert not key, name
+    everything = [name for name, _, _ in without]
+    assert len(everything) == len(set(everything))
+    assert set_here.isdisjoint(everything)
+    for name in {*set_here, *everything}:
+        assert re.fullmatch("[A-Z][A-Z0-9_]+|(?:http|https|no)_proxy", name), name
 
 
 def test_every_reservation_is_held_against_its_limit(root: Path) -> None:
