@@ -32,6 +32,11 @@ options:
     description: Certificates of private authorities in PEM for O(database_url).
     type: str
     default: ""
+attributes:
+  action_group:
+    description: Use C(group/selfhosted.trigger_dev.database) in C(module_defaults) to set these options once.
+    support: full
+    membership: [selfhosted.trigger_dev.database]
 requirements:
   - the C(docker) command on the host, unless O(database_url) is given
 """

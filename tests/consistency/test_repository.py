@@ -342,6 +342,14 @@ def test_inventories_have_both_groups(root: Path, inventory: str) -> None:
     assert len(children["trigger_workers"]["hosts"]) >= 1
 
 
+def load_documentation(path: Path) -> dict[str, Any]:
+    """Read the DOCUMENTATION of a module."""
+    found = re.search(r'^DOCUMENTATION = r?"""(.*?)"""', path.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, path.name
+    document: dict[str, Any] = yaml.safe_load(found[1])
+    return document
+
+
 def test_plugins_are_documented_and_tested(root: Path) -> None:
     modules_found = sorted((root / "plugins/modules").glob("[!_]*.py"))
     assert modules_found
@@ -349,7 +357,7 @@ def test_plugins_are_documented_and_tested(root: Path) -> None:
         text = path.read_text()
         for part in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
             assert re.search(rf"^{part} = r?\"\"\"", text, re.MULTILINE), f"{path.name}: {part}"
-        document = yaml.safe_load(re.search(r'^DOCUMENTATION = r?"""(.*?)"""', text, re.MULTILINE | re.DOTALL)[1])  # type: ignore[index]
+        document = load_documentation(path)
         assert {"check_mode", "diff_mode"} <= set(document["attributes"]), path.name
         assert document["module"] == path.stem
         # A read-only twin may be tested beside the module that it is the twin of.
@@ -358,6 +366,20 @@ def test_plugins_are_documented_and_tested(root: Path) -> None:
     for path in sorted((root / "plugins/filter").glob("[!_]*.py")):
         assert path.with_suffix(".yml").is_file(), path.name
         assert (root / f"tests/unit/plugins/filter/test_{path.stem}.py").is_file(), path.name
+
+
+def test_every_module_is_in_its_action_groups(root: Path) -> None:
+    """`module_defaults` knows modules by their group alone; one that is missing there would go without the defaults."""
+    groups = load(root / "meta/runtime.yml")["action_groups"]
+    fragments = {
+        path.stem: load_documentation(path).get("extends_documentation_fragment", [])
+        for path in (root / "plugins/modules").glob("[!_]*.py")
+    }
+    assert len(fragments) > 20
+    assert groups["all"] == sorted(fragments)
+    fragment = "selfhosted.trigger_dev.database"
+    assert groups["database"] == sorted(name for name, used in fragments.items() if fragment in used)
+    assert groups["database"]
 
 
 def test_lint_passes_over_nothing(root: Path) -> None:
