@@ -54,9 +54,10 @@ test: $(READY) ## Everything that is tested, JOBS=2 parts at a time, with the ti
 	echo "make test: all green$$times"
 
 # Each line carries the name of its part. When one fails, those that run beside it go on to their end, and no other begins.
-# A supervisor that is replaced must be back in seconds: parts without hosts leave processors to those that have some.
+# A supervisor that is replaced must be back in seconds: parts without hosts leave processors to those that have some. `images` starts the engine,
+# whose containers inherit its priority: it must not be lowered.
 $(PARTS:%=part-%): part-%: $(READY)
-	@$(if $(filter molecule-%,$*),,nice )$(MAKE) $* 2>&1 | sed --unbuffered 's/^/[$*] /' | tee $(TIMES)/$*.log; code=$$?; \
+	@$(if $(filter images molecule-%,$*),,nice )$(MAKE) $* 2>&1 | sed --unbuffered 's/^/[$*] /' | tee $(TIMES)/$*.log; code=$$?; \
 	[ $$code = 0 ] || { failed="failed after "; mv $(TIMES)/$*.log $(TIMES)/$*.failed; }; \
 	echo "$$failed$$SECONDS s" > $(TIMES)/$*; exit $$code
 
