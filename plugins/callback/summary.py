@@ -30,12 +30,12 @@ HIDDEN = "the error is not shown, because the task handles secrets"
 
 def reason(result: dict[str, Any]) -> str:
     """Give the last error of a host in one line."""
-    if "censored" in result and "msg" not in result:
-        return HIDDEN
     items = [item for item in result.get("results", []) if item.get("failed")]
     if items:
         # Of a loop the message says no more than that something in it failed.
         return reason(items[0])
+    if "censored" in result and "msg" not in result:
+        return HIDDEN
     text = " ".join(str(result.get("msg") or result.get("stderr") or "no message").split())
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
 

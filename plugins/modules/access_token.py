@@ -13,7 +13,7 @@ description:
   - A user that does not exist yet is made, as the first login would make it, and is an administrator if
     C(ADMIN_EMAILS) matches the address at that moment.
   - No mail is sent. The login link is made in the webapp's container, whose secret it takes.
-  - The module returns a secret, so B(the task must set no_log).
+  - The module returns a secret, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
     support: full
@@ -54,7 +54,6 @@ EXAMPLES = r"""
     email: ci@example.com
     token: "{{ vault_trigger_access_token | default('') }}"
   register: __ci
-  no_log: true
 """
 
 RETURN = r"""

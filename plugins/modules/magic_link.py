@@ -12,7 +12,8 @@ description:
     address, printed after this request, in the log of the webapp's container.
   - A webapp without a mail transport prints its mails there. With one the link is mailed, and the module says so.
   - A user that does not exist yet is made by asking.
-  - The link lets whoever has it log in for 30 minutes, so B(the task must set no_log).
+  - The link lets whoever has it log in for 30 minutes, so the result is hidden as with C(no_log). An
+    error is shown.
 attributes:
   check_mode:
     support: full
@@ -51,7 +52,6 @@ EXAMPLES = r"""
     email: me@example.com
     origin: https://trigger.example.com
   register: __login
-  no_log: true
 
 - name: Show it
   ansible.builtin.debug:

@@ -13,7 +13,7 @@ description:
   - A secret that is missing is generated. One that is there is never replaced, except by a value given in O(values).
     Names in the file that the task does not mention are kept.
   - The file is replaced as a whole. A file that cannot be read as secrets is an error and stays as it is.
-  - The module returns the secrets, so B(the task must set no_log) unless O(return_secrets) is false.
+  - The module returns the secrets, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
     support: full
@@ -67,11 +67,6 @@ options:
         It is never generated anew.
     type: dict
     default: {}
-  return_secrets:
-    description:
-      - Whether the result holds the secrets. Without them the task needs no C(no_log), and the user sees its error.
-    type: bool
-    default: true
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:
@@ -95,7 +90,6 @@ EXAMPLES = r"""
         Environment variables, secrets and personal access tokens in the database would become unreadable.
         Unset trigger_secrets.encryption_key, or set it to the stored value.
   register: secrets
-  no_log: true
 """
 
 RETURN = r"""
@@ -111,7 +105,7 @@ secret_file:
     secrets:
       description: All secrets in the file, by name. Not masked, since they are needed.
       type: dict
-      returned: success, where O(return_secrets) is true
+      returned: success
 created:
   description: Names of the secrets that were not in the file before.
   returned: success
@@ -272,7 +266,6 @@ def main() -> None:
             "fixed_length": {"type": "list", "elements": "str", "default": []},
             "immutable": {"type": "dict", "default": {}},
             "in_use": {"type": "dict", "default": {}},
-            "return_secrets": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -290,15 +283,12 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
 
-    result: dict[str, Any] = {"path": path}
-    if module.params["return_secrets"]:
-        # Values of no_log options are masked wherever they appear in the result, and the caller needs them there.
-        # So masking ends here, and the echo of the arguments goes out without them.
-        module.no_log_values.clear()
-        result["secrets"] = dict(decided.secrets)
+    # Values of no_log options are masked wherever they appear in the result, and the caller needs them there.
+    # So masking ends here, and the echo of the arguments goes out without them.
+    module.no_log_values.clear()
     module.exit_json(
         changed=changed,
-        secret_file=result,
+        secret_file={"path": path, "secrets": dict(decided.secrets)},
         created=decided.created,
         replaced=decided.replaced,
         diff={

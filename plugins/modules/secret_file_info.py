@@ -9,7 +9,7 @@ version_added: 0.1.0
 short_description: Read the secrets that secret_file keeps
 description:
   - Reads the file that M(selfhosted.trigger_dev.secret_file) keeps, and changes nothing.
-  - The module returns secrets, so B(the task must set no_log).
+  - The module returns secrets, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
     support: full
@@ -30,6 +30,10 @@ options:
     description: Secrets to read. A name that is not in the file is an error. Unset means all.
     type: list
     elements: str
+  advice:
+    description: Another way out, a sentence that ends an error message.
+    type: str
+    default: ""
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:
@@ -45,7 +49,6 @@ EXAMPLES = r"""
       - registry_password
   delegate_to: "{{ groups['trigger_control'] | first }}"
   register: __supervisor_secrets
-  no_log: true
 """
 
 RETURN = r"""
@@ -84,14 +87,18 @@ def choose(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, s
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "names": {"type": "list", "elements": "str"}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str"},
+            "advice": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
     path = module.params["path"]
     try:
         chosen = choose(read(path), path, module.params["names"])
     except SecretFileError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=f"{error} {module.params['advice']}".strip())
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
     module.exit_json(changed=False, secret_file={"path": path, "secrets": chosen})

@@ -17,7 +17,7 @@ description:
     removes the other file if the database does not have its hash.
   - The webapp takes a new token at once, and the one before for at most 11 minutes more from supervisors that have
     used it, until it is restarted. Bring the new one to every worker in that time.
-  - The module returns a secret, so B(the task must set no_log).
+  - The module returns a secret, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
     support: full
@@ -76,14 +76,12 @@ EXAMPLES = r"""
     database_container: trigger-webapp-trigger-postgres-1
   delegate_to: "{{ groups['trigger_control'] | first }}"
   register: __supervisor_token
-  no_log: true
 
 - name: Give the worker group a new token
   selfhosted.trigger_dev.worker_token:
     database_container: trigger-webapp-trigger-postgres-1
     state: rotated
   delegate_to: "{{ groups['trigger_control'] | first }}"
-  no_log: true
 """
 
 RETURN = r"""

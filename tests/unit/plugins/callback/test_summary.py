@@ -88,6 +88,7 @@ def test_nothing_is_said_where_nothing_failed(tmp_path: Path) -> None:
         ({}, "no message"),
         ({"msg": "One or more items failed", "results": [{"msg": "fine"}, {"msg": "gone", "failed": True}]}, "gone"),
         ({"censored": "the output has been hidden"}, HIDDEN),
+        ({"censored": "of one item", "results": [{"censored": "of it"}, {"msg": "gone", "failed": True}]}, "gone"),
         ({"msg": "x" * 400}, "x" * 300 + " ..."),
     ],
 )

@@ -119,16 +119,6 @@ def test_a_strange_group_is_set_right(invoke: Invoke, path: Path) -> None:
     assert not invoke(secret_file.main, path=str(path), values={"b": "2"})["changed"]
 
 
-def test_secrets_are_left_out_of_the_result_where_it_is_shown(invoke: Invoke, path: Path) -> None:
-    write(path, json.dumps({"stored": "stored-value"}))
-    given = {"values": {"registry_password": "given-by-hand"}, "return_secrets": False}
-    result = invoke(secret_file.main, path=str(path), generate=GENERATE, **given)
-    assert result["secret_file"] == {"path": str(path)}
-    made = json.loads(path.read_text())
-    assert set(made) == {"stored", "registry_password", *GENERATE}
-    assert [value for value in made.values() if value in json.dumps(result)] == []
-
-
 def test_given_values_are_returned_unmasked_but_not_echoed(invoke: Invoke, path: Path) -> None:
     result = invoke(secret_file.main, path=str(path), values={"registry_password": "given-by-hand", "other": None})
     assert result["secret_file"]["secrets"] == {"registry_password": "given-by-hand"}
@@ -212,6 +202,8 @@ def test_info(invoke: Invoke, path: Path) -> None:
     write(path, '{"a": "1", "b": "2"}')
     assert invoke(secret_file_info.main, path=str(path))["secret_file"]["secrets"] == {"a": "1", "b": "2"}
     assert invoke(secret_file_info.main, path=str(path), names=["b"])["secret_file"]["secrets"] == {"b": "2"}
+    advised = invoke(secret_file_info.main, path=str(path), names=["c"], advice="Or set it.")
+    assert advised["msg"].endswith("leaves it out). Or set it.")
     missing = invoke(secret_file_info.main, path=str(path), names=["b", "c"])
     assert "does not hold c" in missing["msg"]
     assert "Run the play of the control host first" in missing["msg"]
