@@ -29,9 +29,13 @@ PUBLISHED = [
     "f686147ab967943e" + "bbe9ed3b496e465a",
     "447c29678f9eaf28" + "9e9c4b70d3dd8a7f",
 ]
+# REUSE-IgnoreStart: no header of this file
 HEADER = "SPDX-License-Identifier: MIT"
-# Formats that cannot hold a comment, and the licence itself.
-NO_HEADER = re.compile(r"(^|/)(LICENSE|\.gitkeep|py\.typed)$|\.json$")
+# REUSE-IgnoreEnd
+# Formats that cannot hold a comment, the licence itself, and what antsibull-changelog writes.
+NO_HEADER = re.compile(
+    r"(^|/)(LICENSE|LICENSES/MIT\.txt|\.gitkeep|py\.typed)$|\.json$|^CHANGELOG\.md$|changelog\.yaml$"
+)
 DEPLOYED = ("roles/", "plugins/", "playbooks/", "inventories/", "meta/", "site.yml", "galaxy.yml")
 KEYWORDS = {*Play.fattributes, *Block.fattributes, *Task.fattributes}
 MODULE = re.compile(r"(ansible\.builtin|community\.docker|selfhosted\.trigger_dev)\.\w+")
@@ -188,7 +192,8 @@ STRANGERS = [
 ]
 # For work on the collection, not with it.
 WORKSHOP = re.compile(
-    r"\.|tests/|molecule/|tools/|collections/|Makefile$|galaxy\.yml$|pyproject\.toml$|requirements-test\.txt$"
+    r"\.|(tests|molecule|tools|collections|inventories/lab|LICENSES|changelogs/fragments)/"
+    r"|(Makefile|galaxy\.yml|pyproject\.toml|requirements-test\.txt|REUSE\.toml|renovate\.json|changelogs/config\.yaml)$"
 )
 
 
@@ -207,7 +212,16 @@ def test_the_archive_holds_what_is_ours_and_nothing_of_the_operator(
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         names = {one.name for one in packed if one.isfile()}
+        manifest = json.load(packed.extractfile("MANIFEST.json"))["collection_info"]  # type: ignore[arg-type]
     assert names - {"FILES.json", "MANIFEST.json"} == {name for name in files if not WORKSHOP.match(name)}
+    for key in ("documentation", "homepage", "issues", "repository"):
+        assert manifest[key].startswith("https://github.com/selfhosted/trigger_dev"), key
+    # Galaxy shows the pages: what they link to must be there. CONTRIBUTING is about a clone.
+    for name in names:
+        if name.endswith(".md") and name != "CONTRIBUTING.md":
+            for link in re.findall(r"\]\(([^)#:\s]+)\)", files[name]):
+                target = (copy / name).parent.joinpath(link).resolve().relative_to(copy.resolve()).as_posix()
+                assert any(one == target or one.startswith(f"{target}/") for one in names), f"{name}: {link}"
 
 
 @pytest.mark.parametrize("name", STRANGERS[:2])

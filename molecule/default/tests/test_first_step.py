@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first step of README's: a dry run of the example inventory, with the gateway, on hosts that hold nothing."""
+"""The dry run of README's fourth step, on the example inventory: with the gateway, on hosts that hold nothing."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(
             elements: {type: str, reason: Any.}
     """)
 )
+# REUSE-IgnoreStart: no header of this file
 HEAD = "# SPDX-License-Identifier: MIT\n# Written by `make generate` from meta/settings.yml. Change that.\n---\n"
+# REUSE-IgnoreEnd
 
 
 def test_defaults_keep_order_headings_and_descriptions() -> None:
