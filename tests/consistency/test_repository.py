@@ -233,6 +233,29 @@ def test_git_does_not_take_inventories_of_the_operator(root: Path, name: str) ->
     )
 
 
+def test_changes_are_fragments(root: Path) -> None:
+    """antsibull-changelog writes CHANGELOG.md of them at a release; until then two changes never touch one file."""
+    folder = root / "changelogs"
+    sections = {name for name, _ in load(folder / "config.yaml")["sections"]} | {"trivial"}
+    paths = sorted(folder.glob("fragments/*"))
+    assert {path.suffix for path in paths} <= {".yml"}
+    for path in paths:
+        changes = load(path)
+        assert set(changes) <= sections | {"release_summary"}, path.name
+        assert isinstance(changes.pop("release_summary", ""), str), path.name
+        for name, entries in changes.items():
+            assert entries, f"{path.name}: {name}"
+            assert all(isinstance(entry, str) for entry in entries), f"{path.name}: {name} has an entry that is no text"
+            # The markup is reStructuredText.
+            assert not any(re.search(r"(?<!`)`[^`]|\]\(", entry) for entry in entries), (
+                f"{path.name}: ``code``, no links"
+            )
+    written = re.findall(r"^[*-] ", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert not written or (folder / "changelog.yaml").is_file(), (
+        "CHANGELOG.md is generated: add a file to changelogs/fragments"
+    )
+
+
 def test_galaxy_requirements_are_those_of_the_collection(root: Path) -> None:
     asked = {row["name"]: row.get("version") for row in load(root / "requirements.yml")["collections"]}
     assert set(asked) == set(load(root / "galaxy.yml")["dependencies"])
