@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.check_table import check_table
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, problems
 from testbed import cluster, lab
+
+from tools.settings import defaults, specs
+from tools.tables import by_name
 
 # Pages that newcomers read first. What is generated is not prose.
 FIRST_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/installation.md")
@@ -53,6 +57,8 @@ def test_readme_names_what_is_tested(readme: str, root: Path) -> None:
     core = re.search(r"^ansible-core==(\d+\.\d+)\.", (root / "requirements.txt").read_text(), re.MULTILINE)
     assert core
     assert f"ansible-core {core[1]}, " in readme
+    # What continuous integration runs.
+    assert "`make test`" in readme
 
 
 def test_the_table_of_the_lab_is_what_it_prints(
@@ -138,6 +144,21 @@ def test_every_playbook_that_is_called_by_name_is_explained(root: Path) -> None:
     ]
     assert len(called) > 5
     assert [name for name in called if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_a_setting_can_be_followed(root: Path) -> None:
+    row, variable, _fragment = (
+        yaml.safe_load(block) for block in blocks((root / "CONTRIBUTING.md").read_text(), "yaml")
+    )
+    ((name, setting),) = row.items()
+    assert set(setting) <= KEYS
+    assert list(problems(name, setting["default"], setting)) == []
+    document = {"entry_points": {"main": {"short_description": "Do it"}}, "settings": row}
+    assert f"{name}: {setting['default']}\n" in defaults(document)
+    assert f"{name}:\n" in specs(document)
+    ((upstream, value),) = variable.items()
+    assert value == f"{{{{ {name} }}}}"
+    assert f"| `{upstream}` | `{name}` |" in by_name({"webapp": document}, supervisor=False)
 
 
 def test_contributing_names_files_that_exist(root: Path) -> None:

@@ -58,6 +58,7 @@ def test_every_file_carries_the_licence(files: dict[str, str]) -> None:
         if not NO_HEADER.search(name) and HEADER not in "\n".join(text.split("\n")[:3])
     ]
     assert missing == []
+    assert files["LICENSES/MIT.txt"] == files["LICENSE"], "REUSE and GitHub look for it under different names"
 
 
 def test_no_published_secret_is_in_anything_that_is_deployed(files: dict[str, str]) -> None:
