@@ -16,7 +16,15 @@ from tools.settings import defaults, specs
 from tools.tables import by_name
 
 # Pages that newcomers read first. What is generated is not prose.
-FIRST_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/installation.md")
+FIRST_PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/developers.md",
+    "docs/first-project.md",
+    "docs/installation.md",
+    "docs/upgrading.md",
+)
 LONGEST_SENTENCE = 25
 
 
