@@ -136,7 +136,13 @@ def secrets() -> dict[str, str]:
 
 def _playbook(folder: Path) -> list[dict[str, Any]]:
     """Make a play that renders every project from the roles' defaults and variables, and runs none of their tasks."""
-    names = ["trigger", "docker_engine", "compose_project", *(role for role, _, _ in PROJECTS.values())]
+    names = [
+        "trigger",
+        "docker_engine",
+        "compose_project",
+        "runner_firewall",
+        *(role for role, _, _ in PROJECTS.values()),
+    ]
     tasks = []
     for project, (role, definition, environments) in PROJECTS.items():
         rendered: Any = f"{{{{ {environments} }}}}"
@@ -196,6 +202,7 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__supervisor_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
         "__supervisor_seen": {"stdout_lines": ["996", "", ""]},
+        "__runner_firewall_state": "{{ __runner_firewall_outcome }}",
         # Inside the role these are found by their names alone.
         "__supervisor_proxy_config": template("supervisor/templates/haproxy.cfg.j2"),
         "__supervisor_proxy_program": (ROOT / "roles/supervisor/files/create_body.lua").read_text(),

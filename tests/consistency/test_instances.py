@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.plays import render_cases
 
@@ -18,21 +20,24 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the firewall is told in each case."""
+    (task,) = yaml.safe_load((root / "roles/supervisor/tasks/firewall.yml").read_text())
+    asked: dict[str, Any] = task["vars"]
     given = {
         "trigger_origin": "http://localhost:8030",
         "trigger_api_origin": "http://control.example.com:8030",
         "supervisor_instances": [{"name": name} for name in INSTANCES],
+        **asked,
     }
     return render_cases(
         tmp_path_factory.mktemp("instances"),
-        *("trigger", "supervisor"),
+        *("trigger", "supervisor", "runner_firewall"),
         host=INSTANCES[0],
         wanted={
-            "bridges": "__supervisor_firewall_settings.bridges",
+            "bridges": "__runner_firewall_settings.bridges",
             "bridge": "__supervisor_runner_bridge",
-            "in_force": "__supervisor_firewall_in_force",
+            "rules": "__runner_firewall_outcome.rules",
         },
         cases={name: given | case for name, case in CASES.items()},
     )
@@ -53,5 +58,5 @@ def test_it_forgets_the_bridge_of_one_that_is_removed(rendered: dict[str, dict[s
 
 def test_what_one_has_proved_holds_when_another_goes(rendered: dict[str, dict[str, Any]]) -> None:
     first = rendered[INSTANCES[0]]
-    assert rendered["leaving"]["in_force"] == first["in_force"]
-    assert first["in_force"]["registry"], "it is the rules that are proved"
+    assert rendered["leaving"]["rules"] == first["rules"]
+    assert first["rules"]["registry"], "it is the rules that are proved"

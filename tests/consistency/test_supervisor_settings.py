@@ -15,7 +15,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_ro
 
 from tests.plays import render_cases, run_plays
 
-ROWS = load_rows()["supervisor"] | load_rows()["trigger"]
+ROWS = load_rows()["supervisor"] | load_rows()["runner_firewall"] | load_rows()["trigger"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ FORMS = {
     ),
     "mode": Refused({"supervisor_proxy_mode": "loose"}, ["supervisor_proxy_mode"]),
     "telemetry": Refused({"supervisor_otlp_endpoint": "http://localhost:8030/otel"}, ["supervisor_otlp_endpoint"]),
-    "allow": Refused({"supervisor_runner_allow": ["db:port"]}, ["supervisor_runner_allow", "db:port", "192.0.2.0/24"]),
+    "allow": Refused({"runner_firewall_allow": ["db:port"]}, ["runner_firewall_allow", "db:port", "192.0.2.0/24"]),
     "deny": Refused(
-        {"supervisor_runner_deny": ["10.0.0.0/8", "a b"]}, ["supervisor_runner_deny[1] must be an address", "'a b'"]
+        {"runner_firewall_deny": ["10.0.0.0/8", "a b"]}, ["runner_firewall_deny[1] must be an address", "'a b'"]
     ),
     "no-telemetry": Refused({"supervisor_otlp_endpoint": ""}, ["supervisor_otlp_endpoint must be set"]),
     "memory": Refused({"supervisor_memory_mib": 64}, ["supervisor_memory_mib must be from 256", "is 64"]),

@@ -17,7 +17,7 @@ from testbed import common
 from tests.unit.roles.hosts import BRIDGE, CONTROL, HOST, INTERNET, METADATA, SUPERVISOR, TELEMETRY, UPLINK
 from tests.unit.roles.programs import ROLES, load
 
-PROGRAM = ROLES / "supervisor/files/runner_firewall.py"
+PROGRAM = ROLES / "runner_firewall/files/runner_firewall.py"
 HOSTS = Path(__file__).with_name("hosts.py")
 
 SETTINGS: dict[str, Any] = {
@@ -39,7 +39,7 @@ EVERYTHING = OPEN | {
 
 
 def program() -> Any:
-    return load("supervisor/files/runner_firewall.py")
+    return load("runner_firewall/files/runner_firewall.py")
 
 
 class Host:
@@ -386,7 +386,7 @@ def test_rules_for_a_bridge_that_is_not_there_are_told(host: Host) -> None:
 def test_what_every_run_needs_cannot_be_refused(host: Host) -> None:
     before = host.rules()
     code, _, error = host.step(run=host.command("apply", settings={"deny": ["10.0.0.0/8"]}))
-    assert (code, "supervisor_runner_deny closes 10.9.0.2/32 (port 8030)" in error) == (1, True), error
+    assert (code, "runner_firewall_deny closes 10.9.0.2/32 (port 8030)" in error) == (1, True), error
     assert host.rules() == before
 
 

@@ -30,7 +30,7 @@ def test_every_form_passes_and_the_firewall_reads_it() -> None:
         looked_up.append(name)
         return []
 
-    firewall = load("supervisor/files/runner_firewall.py")
+    firewall = load("runner_firewall/files/runner_firewall.py")
     assert len(firewall.destinations(good, resolver, list)) == len(NUMBERS)
     assert looked_up == [name.partition(":")[0] for name in NAMES]
 

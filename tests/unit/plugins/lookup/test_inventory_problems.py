@@ -32,8 +32,8 @@ supervisor_image: "{{ nothing_of_that_name }}/x:1"
 webapp_smtp_password: !vault |
 VAULTED
 registry_users: ["{{ lookup('ansible.builtin.file', '/nowhere/password') }}"]
-supervisor_runner_deny: "{{ ['10.0.0.1'] }}"
-supervisor_runner_allow: "{{ '10.0.0.1' }}"
+runner_firewall_deny: "{{ ['10.0.0.1'] }}"
+runner_firewall_allow: "{{ '10.0.0.1' }}"
 gateway_private_clients: "{{ (groups.trigger_workers | length) * ['10.0.0.0/8'] }}"
 """
 
@@ -89,11 +89,11 @@ def test_every_wrong_value_is_found_and_no_other(found: list[str]) -> None:
     names = sorted({match[1] for text in found if (match := re.search(r"(?:^|: )(\w+) (?:must|has)", text))})
     assert names == [
         "registry_users",
+        "runner_firewall_allow",
         "supervisor_cpus",
         "supervisor_debug_enabled",
         "supervisor_drain_stop_enabled",
         "supervisor_image",
-        "supervisor_runner_allow",
         "trigger_registry_insecure_enabled",
         "webapp_telemetry_enabled",
     ], found
@@ -112,7 +112,7 @@ def test_every_wrong_value_is_found_and_no_other(found: list[str]) -> None:
         ["supervisor_drain_stop_enabled must be true or false", "'true'"],
         ["trigger_registry_insecure_enabled must be true or false", "'false'"],
         ["w1.example.com: supervisor_cpus must be a number, and is the text 'two'"],
-        ["supervisor_runner_allow must be a list, and is the text '10.0.0.1'"],
+        ["runner_firewall_allow must be a list, and is the text '10.0.0.1'"],
         ["supervisor_image has a value that cannot be read", "nothing_of_that_name"],
         ["registry_users has a value that cannot be read"],
     ],

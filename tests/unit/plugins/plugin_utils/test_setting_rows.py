@@ -97,7 +97,7 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ("webapp_cpus", "two", ["a number", "'two'"]),
         ("trigger_origin", ["https://a.example.com"], ["a text", "the list ['https://a.example.com']"]),
         ("trigger_worker_group_name", 5, ["a text", "the number 5", "in quotes"]),
-        ("supervisor_runner_deny", "10.0.0.1", ["a list", "Write it as [10.0.0.1]"]),
+        ("runner_firewall_deny", "10.0.0.1", ["a list", "Write it as [10.0.0.1]"]),
         ("supervisor_instances", "gpu", ["a list", "'gpu'"]),
         ("supervisor_instances", [], ["must have 1 to 100 entries, and has 0"]),
         ("supervisor_instances", [{"group": "eu"}], ["supervisor_instances[0] needs a name"]),

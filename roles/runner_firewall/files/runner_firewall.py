@@ -243,7 +243,7 @@ def rules(
         for needed in origins:
             if closed_one.covers(needed):
                 raise FirewallError(
-                    f"supervisor_runner_deny closes {needed.network} (port {needed.port}), which every run needs"
+                    f"runner_firewall_deny closes {needed.network} (port {needed.port}), which every run needs"
                 )
     refuse = "REJECT --reject-with " + ("icmp-port-unreachable" if family == 4 else "icmp6-port-unreachable")
     lines = ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"]
