@@ -23,6 +23,7 @@ FIRST_PAGES = (
     "docs/developers.md",
     "docs/first-project.md",
     "docs/installation.md",
+    "docs/requirements.md",
     "docs/upgrading.md",
 )
 LONGEST_SENTENCE = 25
