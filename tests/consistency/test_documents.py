@@ -21,6 +21,7 @@ FIRST_PAGES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/developers.md",
+    "docs/external-services.md",
     "docs/first-project.md",
     "docs/installation.md",
     "docs/requirements.md",
@@ -141,6 +142,15 @@ def test_every_page_is_reached_from_readme(root: Path, readme: str) -> None:
     pages = [path.relative_to(root).as_posix() for path in (root / "docs").glob("*.md")]
     assert len(pages) > 5
     assert [page for page in pages if f"]({page})" not in readme] == []
+
+
+def test_every_role_with_settings_is_reached_from_readme(root: Path, readme: str) -> None:
+    documents = {
+        path.parents[1].name: yaml.safe_load(path.read_text()) for path in root.glob("roles/*/meta/settings.yml")
+    }
+    public = [name for name, document in documents.items() if not document.get("internal")]
+    assert len(public) > 5
+    assert [name for name in public if f"[{name}](roles/{name})" not in readme] == []
 
 
 def test_every_playbook_that_is_called_by_name_is_explained(root: Path) -> None:
