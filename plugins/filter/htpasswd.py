@@ -46,7 +46,7 @@ def parse(text: str) -> dict[str, str]:
 
 def fault(name: object, password: object) -> str:
     """Say what a user cannot have; empty if there is nothing. Never with the password."""
-    # A line that begins with # is a comment to the registry.
+    # A line that begins with # is a comment to the registry. Caddy gets names between backquotes, and replaces braces.
     if (
         not isinstance(name, str)
         or not name
@@ -54,8 +54,10 @@ def fault(name: object, password: object) -> str:
         or not name.isprintable()
         or name != name.strip()
         or name.startswith("#")
+        or any(letter in name for letter in "`{}")
     ):
-        return f"{name!r} cannot be a user name (not empty, no colon, no blanks around it, no # in front)"
+        needed = "not empty, no colon, backquote or brace, no blanks around it, no # in front"
+        return f"{name!r} cannot be a user name ({needed})"
     if not isinstance(password, str) or not password:
         return f"the password of {name} must be a string that is not empty"
     if len(password.encode()) > MAXIMUM_BYTES:

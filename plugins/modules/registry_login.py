@@ -153,8 +153,9 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"\b401\b|unauthorized|incorrect username or password|access denied|no basic auth",
         "{registry} refuses the login of {username}. Check registry_client_username and registry_client_password (of "
-        "the generated login: trigger_registry_username and trigger_secrets.registry_password), and deploy the "
-        "registry after a change.",
+        "the generated logins: trigger_registry_username and trigger_secrets.registry_password, on workers "
+        "trigger_registry_pull_username and trigger_secrets.registry_pull_password), and deploy the registry after a "
+        "change.",
     ),
 )
 

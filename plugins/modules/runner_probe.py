@@ -206,8 +206,8 @@ PROXY_HINT = "Look at the container of the proxy and its log; its configuration 
 PULL_HINTS = (
     (
         r"unauthorized|no basic auth|authentication required|denied",
-        "The registry refuses the login: check trigger_registry_username and the secret registry_password "
-        "(trigger_secrets.registry_password if it is given).",
+        "The registry refuses the login: check trigger_registry_pull_username and the secret registry_pull_password "
+        "(in an external registry without it trigger_registry_username and trigger_secrets.registry_password).",
     ),
     (
         r"HTTP response to HTTPS client",

@@ -28,6 +28,7 @@ SECRET_NAMES = (
     "magic_link_secret",
     "managed_worker_secret",
     "registry_password",
+    "registry_pull_password",
 )
 SECRETS = {name: NASTY.format(name=name) for name in SECRET_NAMES} | {
     "encryption_key": "encryption_key $32 characters..."

@@ -23,8 +23,9 @@ from typing import Any
 
 import pytest
 import yaml
+from passlib.hash import bcrypt
 
-from tests.consistency.conftest import SECRET_NAMES
+from tests.consistency.conftest import SECRETS
 from tests.plays import render_cases, template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +33,20 @@ CADDY = Path(sys.executable).with_name("caddy")
 NAMES = ("trigger.example.com", "registry.trigger.example.com", "objects.trigger.example.com")
 HOST = PRIVATE = "control.example.com"
 STORED = gzip.compress(b"an object that is stored compressed")
+# Of the registry; a name may hold a blank, and a password whatever a header can carry.
+USERS = {
+    "trigger": SECRETS["registry_password"],
+    "trigger-pull": SECRETS["registry_pull_password"],
+    'an "na\\': "p@ss",
+}
 # Longer than the minute after which Caddy tries again to store what it was cleaning up around (seen on a busy machine).
 WAIT_SECONDS = 90
+
+
+# As the registry has them; one who was not there yet gets a hash of its own.
+HTPASSWD = "".join(
+    f"{name}:{bcrypt.using(rounds=4, ident='2y').hash(USERS[name])}\n" for name in ("trigger", "trigger-pull")
+)
 
 
 def free_port() -> int:
@@ -97,7 +110,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     given = {
         "__caddyfile": template("gateway/templates/Caddyfile.j2"),
         "trigger_origin": "https://trigger.example.com",
-        "__trigger_secret_file": {"secret_file": {"secrets": dict.fromkeys(SECRET_NAMES, "x" * 32)}},
+        "__trigger_secret_file": {"secret_file": {"secrets": SECRETS}},
+        "__trigger_registry_hashes": {"htpasswd": {"content": HTPASSWD}},
+        "registry_users": [{"name": 'an "na\\', "password": USERS['an "na\\']}],
+        "registry_bcrypt_cost": 4,
         # What `docker network inspect` tells of the containers.
         "__webapp_front": {"stdout": "trigger-webapp-webapp-1 172.18.0.5/16\n\nof-another-kind \n"},
         "__trigger_host": {"host": {"sources": {"public": "192.0.2.17", "private": "192.0.2.17"}}},
@@ -109,6 +125,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         host=HOST,
         wanted={
             "caddyfile": "__caddyfile",
+            "writers": "__gateway_registry_writers",
+            "htpasswd": "__registry_htpasswd_file.content",
             "definition": "__gateway_definition",
             "behind": "[__webapp_definition.services, __registry_definition.services]",
             "webapp_url": "__webapp_local_url",
@@ -145,7 +163,10 @@ class Upstream(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing."""
@@ -173,11 +194,11 @@ class Gateway:
         return connection
 
     def ask(
-        self, name: str, path: str = "/", *, port: int = 0, tls: bool = True, **headers: str
+        self, name: str, path: str = "/", *, port: int = 0, tls: bool = True, method: str = "GET", **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Send a request; header names have underscores for dashes."""
         connection = self.connection(name, port or self.https, tls=tls)
-        connection.request("GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        connection.request(method, path, headers={key.replace("_", "-"): value for key, value in headers.items()})
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
@@ -225,16 +246,17 @@ def upstream() -> Iterator[int]:
     server.server_close()
 
 
-def configured(folder: Path, text: str, upstream: int, host_address: str = "127.0.0.9") -> Gateway:
-    """Write a configuration with everything that it names."""
+def configured(folder: Path, case: dict[str, Any], upstream: int, host_address: str = "127.0.0.9") -> Gateway:
+    """Write the configuration of a case with everything that it names."""
     (folder / "clients").mkdir()
+    (folder / "registry-writers.caddy").write_text(case["writers"])
     authority = yaml.safe_load((ROOT / "roles/trigger/tasks/authority.yml").read_text())[0]
     script = authority["vars"]["__trigger_authority_script"]
     subprocess.run(
         ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid())], check=True, capture_output=True
     )
     ports = {name: free_port() for name in ("http", "https", "admin", "private", "objects")}
-    (folder / "Caddyfile").write_text(localised(text, folder, ports, upstream))
+    (folder / "Caddyfile").write_text(localised(case["caddyfile"], folder, ports, upstream))
     environment = os.environ | {
         "HOST_ADDRESS": host_address,
         "XDG_DATA_HOME": str(folder / "data"),
@@ -251,7 +273,7 @@ def run_gateway(
     started: list[subprocess.Popen[bytes]] = []
 
     def run(case: str, host_address: str = "127.0.0.9") -> Gateway:
-        gateway = configured(tmp_path_factory.mktemp(case), rendered[case]["caddyfile"], upstream, host_address)
+        gateway = configured(tmp_path_factory.mktemp(case), rendered[case], upstream, host_address)
         with (gateway.folder / "log").open("wb") as log:
             command: list[str | Path] = [
                 CADDY,
@@ -295,8 +317,7 @@ def opened(run_gateway: Callable[..., Gateway]) -> Gateway:
 
 @pytest.mark.parametrize("case", CASES)
 def test_caddy_takes_the_configuration(rendered: dict[str, dict[str, Any]], case: str, tmp_path: Path) -> None:
-    text = rendered[case]["caddyfile"]
-    gateway = configured(tmp_path, text, 1)
+    gateway = configured(tmp_path, rendered[case], 1)
     (tmp_path / "acme-ca.pem").write_text((tmp_path / "authority/root.crt").read_text())
     gateway.caddy("validate")
 
@@ -473,6 +494,54 @@ def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
     upgraded.sock.sendall(b"still here")
     assert upgraded.sock.recv(100) == b"still here"
     upgraded.close()
+
+
+def basic(name: str, password: str, scheme: str = "Basic") -> dict[str, str]:
+    """Give the header of a login."""
+    return {"Authorization": f"{scheme} {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_into_the_registry_write_those_who_may_push(opened: Gateway, method: str) -> None:
+    def asked(headers: dict[str, str]) -> int:
+        return opened.ask("registry.trigger.example.com", "/v2/trigger/x", method=method, **headers)[0]
+
+    allowed = {name: asked(basic(name, password)) for name, password in USERS.items()}
+    assert allowed == {name: 401 if name == "trigger-pull" else 200 for name in USERS}
+    assert asked(basic("trigger-pull", USERS["trigger-pull"], "basic")) == 401
+    assert asked(basic("trigger", USERS["trigger-pull"])) == 401
+    assert asked(basic("trigger-pull", USERS["trigger"])) == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_from_the_registry_everybody_reads_whom_it_lets_in_itself(opened: Gateway, method: str) -> None:
+    for headers in ({}, basic("trigger-pull", USERS["trigger-pull"])):
+        assert opened.ask("registry.trigger.example.com", "/v2/", method=method, **headers)[0] == 200
+
+
+def test_a_client_that_writes_first_is_asked_for_a_login(opened: Gateway) -> None:
+    status, _, headers = opened.ask("registry.trigger.example.com", "/v2/x/blobs/uploads/", method="POST")
+    assert (status, headers["www-authenticate"]) == (401, 'Basic realm="Trigger.dev"')
+
+
+def test_the_login_that_the_registry_sees_is_the_one_that_was_sent(opened: Gateway) -> None:
+    login = basic("trigger", USERS["trigger"])
+    assert opened.seen("registry.trigger.example.com", method="PUT", **login)["Authorization"] == login["Authorization"]
+
+
+@pytest.mark.parametrize("name", ["trigger.example.com", "objects.trigger.example.com"])
+def test_writing_elsewhere_needs_no_login_of_the_registry(opened: Gateway, name: str) -> None:
+    assert opened.ask(name, "/packets/x", method="PUT")[0] == 200
+
+
+def test_hashes_are_those_of_the_registry(rendered: dict[str, dict[str, Any]]) -> None:
+    """New ones would be another configuration in every run."""
+    kept, pulls = HTPASSWD.splitlines()
+    writers, users = rendered["internal"]["writers"].splitlines(), rendered["internal"]["htpasswd"].splitlines()
+    assert writers[0] == f"`trigger` {kept.partition(':')[2]}"
+    assert len(writers) == 2
+    assert [users[0], users[-1]] == [kept, pulls]
+    assert len(users) == 3
 
 
 def test_stored_objects_come_as_they_are(opened: Gateway) -> None:

@@ -42,6 +42,18 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "somebody-elses": {"registry_enabled": False, "trigger_registry_host": "ghcr.io", "given_authority": True}
     | {"trigger_origin": "https://trigger.example.com"},
+    "worker": {"__registry_client_is_worker": True},
+    "worker-elsewhere": {"registry_enabled": False, "__registry_client_is_worker": True},
+    "worker-elsewhere-with-a-login": {
+        "registry_enabled": False,
+        "__registry_client_is_worker": True,
+        "trigger_secrets": {"registry_password": "pushes", "registry_pull_password": "pulls"},
+    },
+    "worker-with-a-given-login": {
+        "__registry_client_is_worker": True,
+        "registry_client_username": "anna",
+        "registry_client_password": "given",
+    },
     "logged-in": {"registry_client_login_enabled": True, "registry_client_user": "anna"},
 }
 RELEASES = {
@@ -92,6 +104,7 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "special": "{{ __registry_client_special }}",
         "unneeded": "{{ __registry_client_unneeded }}",
         "advice": "{{ __registry_client_advice }}",
+        "login": "{{ [__registry_client_name, __registry_client_secret_name] }}",
         "buildkit": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
     }
     task = {
@@ -147,6 +160,20 @@ def test_builders_know_how_to_speak_to_the_registry(rendered: dict[str, Any]) ->
     rows = {name: tomllib.loads(rendered[name]["buildkit"])["registry"] for name in ("default", "private")}
     assert rows["default"] == {"localhost:5000": {"http": True}}
     assert rows["private"] == {"registry.trigger.example.com": {"ca": ["/etc/trigger/ca.pem"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "login"),
+    [
+        ("default", ["trigger", "registry_password"]),
+        ("worker", ["trigger-pull", "registry_pull_password"]),
+        ("worker-elsewhere", ["trigger", "registry_password"]),
+        ("worker-elsewhere-with-a-login", ["trigger-pull", "registry_pull_password"]),
+        ("worker-with-a-given-login", ["anna", "registry_password"]),
+    ],
+)
+def test_workers_try_a_login_that_may_pull_only(rendered: dict[str, Any], name: str, login: list[str]) -> None:
+    assert rendered[name]["login"] == login
 
 
 def test_with_public_certificates_nothing_but_a_login_is_needed(rendered: dict[str, Any]) -> None:

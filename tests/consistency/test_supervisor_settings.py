@@ -126,7 +126,11 @@ REFUSED = {
     ),
     "secret": Refused(
         {"supervisor_extra_env": {"DOCKER_REGISTRY_PASSWORD": "hidden-value"}},
-        ["DOCKER_REGISTRY_PASSWORD", "trigger_secrets.registry_password"],
+        ["DOCKER_REGISTRY_PASSWORD", "trigger_secrets.registry_pull_password"],
+    ),
+    "login": Refused(
+        {"supervisor_extra_env": {"DOCKER_REGISTRY_USERNAME": "trigger"}},
+        ["DOCKER_REGISTRY_USERNAME", "trigger_registry_pull_username"],
     ),
     "misspelt": Refused(
         {"supervisor_extra_env": {"KUBERNETES_NAMESPACES": "x"}},

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.changes
 
 # What can go wrong on the way: in a URL, a shell, an env file, YAML.
 NEW_PASSWORD = "n3w p@ss/w#rd?%41$HOME`'\"\\;&é"
+NEW_PULL_PASSWORD = f"{NEW_PASSWORD} of the workers"
+
+NEW = {"new_password": NEW_PASSWORD, "new_pull_password": NEW_PULL_PASSWORD}
 
 # Looks at all processes of a host until a file appears, and keeps every command line that it has seen.
 WATCH = """
@@ -62,7 +65,7 @@ def watched(deployment: Deployment) -> Iterator[dict[str, list[str]]]:
 
 # They change environment files, a Compose file and a password hash.
 VALUES: dict[str, Any] = {
-    "trigger_secrets": {"registry_password": NEW_PASSWORD},
+    "trigger_secrets": {"registry_password": NEW_PASSWORD, "registry_pull_password": NEW_PULL_PASSWORD},
     "webapp_log_level": "warn",
     "registry_memory_mib": 500,
     "registry_gc_timer_enabled": True,
@@ -104,21 +107,23 @@ def test_a_change_takes_the_api_away_for_a_stop_and_a_start(change: Change) -> N
 
 def test_the_output_of_a_change_tells_no_secret(secrets: Secrets, change: Change) -> None:
     play = change.play
-    assert leaks(play.output, secrets.and_also(new_password=NEW_PASSWORD)) == set()
+    assert leaks(play.output, secrets.and_also(**NEW)) == set()
 
 
 def test_no_process_shows_a_secret_meanwhile(secrets: Secrets, change: Change) -> None:
     for name, lines in change.seen.items():
         assert any("docker" in line for line in lines), f"{name}: nothing was seen at all"
-        shown = [line[:40] for line in lines if leaks(line, secrets.and_also(new_password=NEW_PASSWORD))]
+        shown = [line[:40] for line in lines if leaks(line, secrets.and_also(**NEW))]
         assert shown == [], name
 
 
 def test_the_new_password_counts(control: Node, deployment: Deployment, change: Change) -> None:
-    taken = deployment.secrets()["registry_password"] == NEW_PASSWORD
+    secrets = deployment.secrets()
+    taken = (secrets["registry_password"], secrets["registry_pull_password"]) == (NEW_PASSWORD, NEW_PULL_PASSWORD)
     assert taken
     url = f"http://{deployment.registry}/v2/"
     assert control.http(url, user="trigger", password_of="registry_password")[0] == 200
+    assert control.http(url, user="trigger-pull", password_of="registry_pull_password")[0] == 200
 
 
 def test_a_timer_collects_the_garbage_of_the_registry(control: Node, change: Change) -> None:
@@ -135,12 +140,14 @@ def test_a_timer_collects_the_garbage_of_the_registry(control: Node, change: Cha
 def test_going_back_changes_again_and_tells_no_secret(
     deployment: Deployment, secrets: Secrets, change: Change, tmp_path: Path
 ) -> None:
-    values = {"trigger_secrets": {"registry_password": secrets["registry_password"]}}
+    names = ("registry_password", "registry_pull_password")
+    values = {"trigger_secrets": {name: secrets[name] for name in names}}
     play = deployment.play("-vvv", "--diff", values=values, scratch=tmp_path)
     play.went_through(deployment)
     assert all(play.changed.values())
-    assert leaks(play.output, secrets.and_also(new_password=NEW_PASSWORD)) == set()
-    restored = deployment.secrets()["registry_password"] == secrets["registry_password"]
+    assert leaks(play.output, secrets.and_also(**NEW)) == set()
+    found = deployment.secrets()
+    restored = all(found[name] == secrets[name] for name in names)
     assert restored
     assert deployment.control.run("systemctl is-enabled %s", TIMER).rc != 0
     assert deployment.control.run("ls /etc/systemd/system | grep trigger-registry-gc").rc != 0

@@ -100,7 +100,7 @@ def test_deployed_images_are_there_before_their_first_run(story: Story, hello: H
     assert worker.output(images) == ""
     worker.output("systemctl start trigger-task-images-pull.service")
     assert worker.output(images) != ""
-    secret = json.loads(story.node(CONTROL).read(expected.SECRETS_FILE))["registry_password"]
+    secret = json.loads(story.node(CONTROL).read(expected.SECRETS_FILE))["registry_pull_password"]
     shown = worker.output("systemctl cat trigger-task-images-pull.service; journalctl -u trigger-task-images-pull")
     seen = secret in shown
     assert not seen, "the password of the registry stands in the unit or in the journal"

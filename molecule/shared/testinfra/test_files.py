@@ -40,11 +40,13 @@ def test_secrets_are_generated_and_different(secrets: Secrets) -> None:
 
 
 def test_passwords_of_the_registry_are_bcrypt(control: Node, secrets: Secrets) -> None:
-    user, _, hashed = control.read(f"{expected.DIRECTORY}/registry/auth/htpasswd").partition(":")
-    assert user == "trigger"
-    assert re.fullmatch(r"\$2[aby]\$(1\d|[2-9]\d)\$[./A-Za-z0-9]{53}", hashed)
-    fits = bcrypt.checkpw(secrets["registry_password"].encode(), hashed.encode())
-    assert fits
+    lines = control.read(f"{expected.DIRECTORY}/registry/auth/htpasswd").splitlines()
+    users = dict(line.split(":", 1) for line in lines)
+    assert list(users) == ["trigger", "trigger-pull"]
+    for hashed, name in zip(users.values(), ("registry_password", "registry_pull_password"), strict=True):
+        assert re.fullmatch(r"\$2[aby]\$(1\d|[2-9]\d)\$[./A-Za-z0-9]{53}", hashed)
+        fits = bcrypt.checkpw(secrets[name].encode(), hashed.encode())
+        assert fits, name
 
 
 def test_files_say_who_manages_them(node: Node) -> None:

@@ -110,12 +110,14 @@ def test_the_token_is_the_one_that_the_database_knows(deployment: Deployment, se
     assert rows == [["bootstrap", hashed]]
 
 
-def test_the_registry_lets_in_its_user_and_nobody_else(control: Node, deployment: Deployment) -> None:
+def test_the_registry_lets_in_its_users_and_nobody_else(control: Node, deployment: Deployment) -> None:
     url = f"{deployment.registry_origin}/v2/"
     assert control.http(url)[0] == 401
     assert control.http(url, user="trigger", password="wrong")[0] == 401
     assert control.http(url, user="somebody", password_of="registry_password")[0] == 401
     assert control.http(url, user="trigger", password_of="registry_password")[0] == 200
+    assert control.http(url, user="trigger-pull", password_of="registry_pull_password")[0] == 200
+    assert control.http(url, user="trigger-pull", password_of="registry_password")[0] == 401
 
 
 def test_images_can_be_deleted_from_the_registry(control: Node, deployment: Deployment) -> None:

@@ -52,7 +52,7 @@ def test_every_worker_has_the_token_and_the_secret_of_the_installation(worker: N
 
 def test_the_token_is_shown_to_root_alone(worker: Node, secrets: Secrets) -> None:
     """The engine shows the environment of a container to its users, and the kernel that of a process to its owner."""
-    shown = {"worker_token", "managed_worker_secret", "registry_password"}
+    shown = {"worker_token", "managed_worker_secret", "registry_pull_password"}
     process = worker.output("docker inspect --format '{{.State.Pid}}' trigger-supervisor-supervisor-1")
     for look in (
         ["docker", "inspect", "trigger-supervisor-supervisor-1"],

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
 
 import pytest
 from testbed.cluster import address, http
+from testbed.developer import Developer
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
+from verification.secrets import Secrets
 from wire import WEBAPP, scan, send, send_all
 
 DOOR = {80, 443}
@@ -137,6 +140,46 @@ def test_metrics_are_not_for_everybody(control: Node, machine: Node, path: str) 
 def test_metrics_are_not_for_tasks_either(deployment: Deployment) -> None:
     """What workers may call their tasks may call."""
     assert send(deployment.workers[0], deployment.private_address, "/metrics", port=8080).status in (403, 404)
+
+
+LOGINS = {"trigger": "registry_password", "trigger-pull": "registry_pull_password"}
+# Calls that write, and what the registry itself says of them: each is about something that is not there.
+WRITES = {
+    ("POST", "/v2/trigger/probe/blobs/uploads/"): 202,
+    ("PATCH", "/v2/trigger/probe/blobs/uploads/of-nobody"): 404,
+    ("PUT", "/v2/trigger/probe/manifests/written"): 400,
+    ("DELETE", f"/v2/trigger/probe/manifests/sha256:{'0' * 64}"): 404,
+}
+
+
+def basic(secrets: Secrets, user: str) -> dict[str, str]:
+    """Give the header of a login."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{secrets[LOGINS[user]]}".encode()).decode()}
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_the_login_of_workers_writes_nothing(machine: Node, secrets: Secrets, method: str, path: str) -> None:
+    for user in LOGINS:
+        headers = basic(secrets, user)
+        wanted = WRITES[method, path] if user == "trigger" else 401
+        assert send(machine, "registry.trigger.tls", path, method, headers=headers, body="{}").status == wanted, user
+        assert send(machine, "registry.trigger.tls", "/v2/", headers=headers).status == 200, user
+
+
+def test_the_login_of_workers_pulls_and_does_not_push(machine: Node, developer: Developer, secrets: Secrets) -> None:
+    pulled, pushed = (f"{developer.registry}/trigger/probe:{tag}" for tag in ("1", "overwritten"))
+    developer.login("trigger-pull", secrets["registry_pull_password"])
+    try:
+        machine.output("docker pull --quiet %s", pulled)
+        machine.output("docker tag %s %s", pulled, pushed)
+        refused = machine.run("docker push --quiet %s", pushed)
+    finally:
+        developer.machine_runs("docker", "logout", developer.registry)
+    assert refused.rc != 0
+    assert "unauthorized" in refused.stderr.lower() or "401" in refused.stderr
+    listed = send(machine, developer.registry, "/v2/trigger/probe/tags/list", headers=basic(secrets, "trigger"))
+    assert json.loads(listed.body)["tags"] == ["1"]
+    machine.output("docker image rm %s %s", pulled, pushed)
 
 
 def links(control: Node, mail: str) -> list[str]:

@@ -149,7 +149,10 @@ def files(
     renewed = ec.generate_private_key(ec.SECP256R1())
     values |= write(folder, "second", signed("second", renewed, root, root_key), renewed)
     values["registry_users"] = users(ci=PASSWORDS["second"])
-    values["trigger_secrets"] = {"registry_password": "another-password-of-the-registry"}
+    values["trigger_secrets"] = {
+        "registry_password": "another-password-of-the-registry",
+        "registry_pull_password": "another-password-of-workers",
+    }
     held: Held = hold(machine, "trigger.tls", worker_headers(deployment, secrets))
     second = deployment.play("-vvv", "--diff", values=values, scratch=folder)
     assert second.code == 0, second.ending()

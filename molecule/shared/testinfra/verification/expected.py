@@ -185,6 +185,7 @@ SECRET_NAMES = {
     "encryption_key",
     "managed_worker_secret",
     "registry_password",
+    "registry_pull_password",
 }
 
 # Secrets that a program prints itself, whatever its configuration (measured on the genuine webapp): its entrypoint

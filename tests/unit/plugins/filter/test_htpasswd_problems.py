@@ -22,6 +22,8 @@ def test_good_users_are_no_problem() -> None:
         ([{"name": "anna", "password": 31415926}], ["registry_users", "anna", "a string"]),
         ([{"name": "an:na", "password": "hunter2"}], ["registry_users", "'an:na'", "colon"]),
         ([{"name": "#anna", "password": "hunter2"}], ["registry_users", "'#anna'", "no # in front"]),
+        ([{"name": "an`na", "password": "hunter2"}], ["registry_users", "'an`na'", "backquote"]),
+        ([{"name": "{anna}", "password": "hunter2"}], ["registry_users", "'{anna}'", "brace"]),
         ([{"name": ["anna"], "password": "hunter2"}], ["registry_users", "cannot be a user name"]),
         ([ANNA, {"name": "ben"}], ["registry_users", "entry 2", "a name and a password"]),
         ([{"name": "ben", "pass": "hunter2"}], ["registry_users", "entry 1"]),

@@ -122,7 +122,15 @@ def test_a_damaged_file_of_logins_is_no_login(invoke: Invoke, docker: Docker, tm
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (REFUSED, ["refuses the login of trigger", "registry_client_password", "trigger_secrets.registry_password"]),
+        (
+            REFUSED,
+            [
+                "refuses the login of trigger",
+                "registry_client_password",
+                "trigger_secrets.registry_password",
+                "registry_pull_password",
+            ],
+        ),
         ("Error response from daemon: unauthorized: incorrect username or password", ["refuses the login"]),
         (
             GET + "x509: certificate signed by unknown authority",

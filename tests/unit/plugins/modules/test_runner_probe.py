@@ -180,7 +180,7 @@ def test_a_download_is_reported() -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("unauthorized: authentication required", "trigger_registry_username"),
+        ("unauthorized: authentication required", "trigger_registry_pull_username"),
         ("http: server gave HTTP response to HTTPS client", "docker_engine_insecure_registries"),
         ("x509: certificate signed by unknown authority", "does not trust"),
         ("manifest unknown: manifest unknown", "not in the registry"),
