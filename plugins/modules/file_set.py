@@ -139,6 +139,12 @@ written:
   returned: success
   type: list
   elements: str
+modified:
+  description:
+    - O(files[].path) -> when it got its content, in seconds since 1970. In check mode without files that are missing.
+    - A container that mounts a file, and is older, goes on with what was there before.
+  returned: success
+  type: dict
 """
 
 import os
@@ -212,6 +218,11 @@ def found(base: str, wanted: Entry) -> Entry | None:
         with open(path, encoding="utf-8", errors="surrogateescape") as stream:
             content = stream.read()
     return Entry(wanted.path, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), content)
+
+
+def modification_times(base: str, wanted: Sequence[Entry]) -> dict[str, int]:
+    paths = {one.path: os.path.join(base, one.path) for one in wanted if one.content is not None}
+    return {name: int(os.stat(path).st_mtime) for name, path in paths.items() if os.path.exists(path)}
 
 
 def bring_about(base: str, wanted: Entry, present: Entry | None) -> None:
@@ -333,6 +344,7 @@ def main() -> None:
         if not module.check_mode:
             for one in differing:
                 bring_about(base, one, present[one.path])
+        modified = modification_times(base, inside)
     except FileSetError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
@@ -353,6 +365,7 @@ def main() -> None:
         changed=bool(differing),
         fresh=fresh,
         written=[one.path for one in differing],
+        modified=modified,
         diff=[
             {
                 "before_header": base,

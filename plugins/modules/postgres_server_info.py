@@ -212,7 +212,8 @@ def found(row: Row) -> Found:
 
 def address(container: str, runner: Run) -> str:
     """Give the address of a running container, or nothing (also where there is no engine at all)."""
-    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    # The kernel takes connections for a paused one, which answers none.
+    template = "{{if not .State.Paused}}{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}{{end}}"
     done = runner(["docker", "container", "inspect", "--format", template, container])
     return (done.stdout.split() or [""])[0] if done.code == 0 else ""
 

@@ -48,3 +48,10 @@ def test_a_dry_run_does_not_judge_files_that_the_run_would_replace(tmp_path: Pat
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     up = (Path(__file__).parents[2] / "roles/compose_project/tasks/up.yml").read_text()
     assert "when: not __compose_project_pending_dry_run" in up
+
+
+def test_a_dry_run_repairs_nothing(root: Path) -> None:
+    told, repair = yaml.safe_load((root / "roles/compose_project/tasks/repair.yml").read_text())
+    assert told["when"] == "ansible_check_mode"
+    assert repair["when"] == "not ansible_check_mode"
+    assert len(repair["block"]) == 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The password inside the database is another one than the stored one."""
+"""What has drifted since the last run: secrets are refused, everything that can be repaired is repaired by one run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from testbed.hello import Hello
 from verification import expected
 from verification.deployment import POSTGRES, Deployment, differences
 from verification.nodes import Node
@@ -90,3 +91,37 @@ def test_a_lost_secrets_file_is_not_replaced(deployment: Deployment, control: No
     finally:
         control.output("cp --preserve=all %s %s && rm %s", away, expected.SECRETS_FILE, away)
     assert json.loads(control.read(expected.SECRETS_FILE))["postgres_password"]
+
+
+# The containers go on without the network, as after a forced clean-up.
+_DETACH = """
+for name in $(docker network inspect --format '{{range .Containers}}{{println .Name}}{{end}}' trigger-data); do
+    docker network disconnect -f trigger-data $name
+done
+docker network rm trigger-data
+"""
+_PROXY = "trigger-supervisor-docker-socket-proxy-1"
+_PROXY_CONFIG = "/opt/trigger/supervisor/haproxy.cfg"
+
+
+def test_one_run_repairs_what_compose_leaves_broken(deployment: Deployment, control: Node, hello: Hello) -> None:
+    """A network that is gone, a paused container, and a proxy that was started with a changed file."""
+    control.output(_DETACH)
+    control.output("docker pause trigger-registry-trigger-registry-1")
+    control.output("sed -i '1i # drifted' %s && docker restart %s", _PROXY_CONFIG, _PROXY)
+    dry = deployment.play("--check")
+    assert dry.code == 0, dry.ending()
+    for project in ("trigger-webapp", "trigger-registry"):
+        assert f"Would repair in the project {project}: " in dry.text, dry.ending()
+    assert control.output("docker ps --quiet --filter status=paused") != "", "the dry run has repaired something"
+
+    deployment.play().went_through(deployment)
+    listed = "docker inspect --format '{{json .NetworkSettings.Networks}}' trigger-webapp-%s-1"
+    for service in ("webapp", "trigger-postgres", "trigger-redis", "trigger-clickhouse"):
+        assert "trigger-data" in json.loads(control.output(listed.replace("%s", service)))
+    assert control.output("docker ps --quiet --filter status=paused") == ""
+    assert "drifted" not in control.output("docker exec %s cat /usr/local/etc/haproxy/haproxy.cfg", _PROXY)
+    again = deployment.play()
+    again.went_through(deployment)
+    assert again.changes == []
+    assert hello.run().status == "COMPLETED"
