@@ -7,11 +7,13 @@ DOCUMENTATION = r"""
 name: summary
 type: aggregate
 version_added: 0.1.0
-short_description: Say at the end which hosts failed, and why
+short_description: Say at the end what to look at, which hosts failed, and why
 description:
   - A worker that is broken or out of reach does not stop the others, so its error may stand far above the end of a long
     run. This prints one line for each such host once more, below the recap.
   - An error that a playbook has dealt with by itself is not one.
+  - Warnings of the roles, messages that begin with C(WARNING), are repeated, each once, because they drown in a long
+    run.
   - Hosts of the last play that the run did not come to, because it ended before their turn, are named too.
 requirements:
   - V(selfhosted.trigger_dev.summary) in C(callbacks_enabled) of C(ansible.cfg), where a checkout has it, or in the
@@ -25,6 +27,7 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 
 LONGEST_LINE = 300
+WARNING = "WARNING: "
 HIDDEN = "the error is not shown, because the task handles secrets"
 
 
@@ -40,6 +43,12 @@ def reason(result: dict[str, Any]) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
 
 
+def warnings(result: dict[str, Any]) -> list[str]:
+    """Give the warnings that a role has shown, each as one line."""
+    texts = [str(each.get("msg")) for each in [result, *result.get("results", [])]]
+    return [" ".join(text.removeprefix(WARNING).split()) for text in texts if text.startswith(WARNING)]
+
+
 def lines(failed: dict[str, str], unreachable: dict[str, str], left: dict[str, str]) -> list[str]:
     """Give a line for each host, those that the run did not come to last."""
     kinds = [(failed, "failed"), (unreachable, "unreachable"), (left, "not reached")]
@@ -49,7 +58,7 @@ def lines(failed: dict[str, str], unreachable: dict[str, str], left: dict[str, s
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
-    """Keeps the last error of each host."""
+    """Keeps the last error of each host, and all warnings."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -59,6 +68,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     def __init__(self) -> None:
         super().__init__()
         self.errors: dict[str, str] = {}
+        # A dictionary, so that each stands there once, in the order of the run.
+        self.warnings: dict[str, None] = {}
         self.play: Any = None
         # Hosts that the play of this name has begun with.
         self.begun: set[str] = set()
@@ -71,6 +82,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         self.begun.add(host.get_name())
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if result.task.action in ("debug", "ansible.builtin.debug"):
+            self.warnings |= dict.fromkeys(warnings(dict(result.result)))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._keep(result)
@@ -96,6 +111,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
             {host: self.errors.get(host, "") for host in stats.dark},
             dict.fromkeys(self._waiting() - set(stats.failures) - set(stats.dark), "its turn did not come"),
         )
+        if self.warnings:
+            self._display.banner("WARNINGS")
+            for text in self.warnings:
+                self._display.display(f"* {text}", color="bright purple")
         if stats.failures or stats.dark:
             self._display.banner("NOT DONE")
             for line in found:

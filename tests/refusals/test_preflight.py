@@ -89,6 +89,15 @@ def test_what_is_wrong_is_told_first(tmp_path: Path, name: str) -> None:
     assert done.output.count("PLAY [") == 1 + done.output.count("PLAY [Check that no host is left out]"), done.ending()
 
 
+@pytest.mark.parametrize("options", [[], ["--limit", "all"]], ids=["whole", "limit"])
+def test_hosts_that_have_no_part_are_left_out(tmp_path: Path, options: list[str]) -> None:
+    """Unless --limit names them."""
+    done = run(tmp_path, "preflight", groups(**WHOLE, web="web.example.com"), options)
+    assert done.code == 0, done.ending()
+    assert CONTROL in done.output
+    assert ("web.example.com" in done.output) == bool(options), done.ending()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_every_playbook_begins_with_the_checks(path: Path) -> None:
     if path.stem not in PARTS:

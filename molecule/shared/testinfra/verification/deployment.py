@@ -111,7 +111,7 @@ class Play:
     def went_through(self, deployment: Deployment) -> None:
         """See that the run reached its end on every host that has a part in it."""
         assert self.code == 0, self.ending()
-        # The checks on the controller name every host of the inventory.
+        # The checks on the controller name machines of developers, too.
         parts = {node.name for node in deployment.nodes if node.groups}
         assert parts <= set(self.changed) <= {node.name for node in deployment.nodes}
         assert {name for name, changed in self.changed.items() if changed} <= parts

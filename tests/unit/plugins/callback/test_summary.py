@@ -17,6 +17,12 @@ PLAY = """
 - hosts: all
   gather_facts: false
   tasks:
+    - name: Warn everybody
+      ansible.builtin.debug:
+        msg: "WARNING: the disk is\n small"
+    - name: Tell
+      ansible.builtin.debug:
+        msg: no WARNING at all
     - name: Break what is broken
       ansible.builtin.fail:
         msg: "the engine is\\n gone"
@@ -76,8 +82,10 @@ def test_hosts_that_failed_are_named_with_the_reason(tmp_path: Path) -> None:
     assert "hunter2" not in told
 
 
-def test_nothing_is_said_where_nothing_failed(tmp_path: Path) -> None:
-    assert "NOT DONE" not in play(tmp_path, "rescued,fine")
+def test_where_nothing_failed_each_warning_is_repeated_once_and_no_more_is_said(tmp_path: Path) -> None:
+    told = play(tmp_path, "rescued,fine")
+    assert "NOT DONE" not in told
+    assert told.partition("WARNINGS")[2].splitlines()[1:] == ["* the disk is small"]
 
 
 @pytest.mark.parametrize(
