@@ -15,6 +15,7 @@ from testbed import cluster, lab
 from tools.settings import defaults, specs
 from tools.tables import by_name
 
+PLAIN_ROLES = ("docker_engine", "gateway", "registry", "runner_firewall", "task_images", "trigger", "webapp", "worker")
 # Pages that newcomers read first. What is generated is not prose.
 FIRST_PAGES = (
     "README.md",
@@ -26,7 +27,7 @@ FIRST_PAGES = (
     "docs/installation.md",
     "docs/requirements.md",
     "docs/upgrading.md",
-    *(f"roles/{name}/README.md" for name in ("docker_engine", "gateway", "registry", "trigger", "webapp", "worker")),
+    *(f"roles/{name}/README.md" for name in PLAIN_ROLES),
 )
 LONGEST_SENTENCE = 25
 

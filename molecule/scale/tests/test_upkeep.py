@@ -90,7 +90,7 @@ def test_timers_run_on_every_worker(story: Story) -> None:
 
 def test_deployed_images_are_there_before_their_first_run(story: Story, hello: Hello) -> None:
     hello.key()
-    play = story.play("--limit", SECOND, playbook="workers", supervisor_prepull_enabled=True)
+    play = story.play("--limit", SECOND, playbook="workers", task_images_prepull_enabled=True)
     assert play.code == 0, play.ending()
     worker = story.node(SECOND)
     worker.output("systemctl stop trigger-task-images-clean.timer trigger-task-images-pull.timer")

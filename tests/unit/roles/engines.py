@@ -27,7 +27,7 @@ Answer = tuple[int, Any, dict[str, str]]
 
 def program() -> Any:
     """The program as a module."""
-    return load("supervisor/files/task_images.py")
+    return load("task_images/files/task_images.py")
 
 
 def stamp(moment: float) -> str:

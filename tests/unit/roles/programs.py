@@ -14,7 +14,7 @@ ROLES = Path(__file__).parents[3] / "roles"
 
 @cache
 def load(path: str) -> Any:
-    """Load a program of a role, such as supervisor/files/task_images.py."""
+    """Load a program of a role, such as task_images/files/task_images.py."""
     file = ROLES / path
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec
