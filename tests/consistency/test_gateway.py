@@ -496,14 +496,14 @@ def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
     upgraded.close()
 
 
-def basic(name: str, password: str, scheme: str = "Basic") -> dict[str, str]:
+def basic(name: str, password: str, scheme: str = "Basic") -> dict[str, Any]:
     """Give the header of a login."""
     return {"Authorization": f"{scheme} {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_into_the_registry_write_those_who_may_push(opened: Gateway, method: str) -> None:
-    def asked(headers: dict[str, str]) -> int:
+    def asked(headers: dict[str, Any]) -> int:
         return opened.ask("registry.trigger.example.com", "/v2/trigger/x", method=method, **headers)[0]
 
     allowed = {name: asked(basic(name, password)) for name, password in USERS.items()}
