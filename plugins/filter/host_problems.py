@@ -77,6 +77,11 @@ def host_problems(
             f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the controller's, "
             f"{skew_max_seconds:g} s are allowed (timedatectl set-ntp true, on the one that is wrong)"
         )
+    if host["apparmor"] and not needs["apparmor_used"]:
+        doubts.append(
+            "AppArmor is enabled in its kernel and its engine does not use it, so containers run without a profile "
+            "(install the package apparmor, then restart the engine; drain a worker first)"
+        )
     doubts += _silent(host["addresses"])
     return {"errors": list(_unresolved(host["addresses"])), "doubts": doubts}
 

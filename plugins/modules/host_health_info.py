@@ -82,6 +82,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor import (
+    ENABLED,
+    PROFILES,
+    engine_uses_it,
+    kernel_has_it,
+)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 
@@ -199,6 +205,12 @@ def roots(engine: Mapping[str, Any]) -> list[str]:
     return [root for root in (engine.get("DockerRootDir"), CONTAINERD_ROOT if contained else None) if root]
 
 
+def confinement(engine: Mapping[str, Any]) -> Check:
+    used = engine_uses_it(engine)
+    unused = "the kernel has it and the engine does not use it: install the package apparmor and restart the engine"
+    return Check("AppArmor", used, "containers run under its profiles" if used else unused)
+
+
 def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
     answer = runner(["docker", "info", "--format", "{{json .}}"])
     try:
@@ -211,6 +223,8 @@ def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
         yield Check("Docker Engine", False, said)
     else:
         yield Check("Docker Engine", True, f"version {version}")
+        if kernel_has_it(ENABLED, PROFILES):
+            yield confinement(engine)
         listed = runner(["docker", "ps", "--all", "--filter", "label=com.docker.compose.project", "--format", COLUMNS])
         if listed.code != 0:
             yield Check("containers", False, listed.error)

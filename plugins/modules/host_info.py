@@ -103,6 +103,10 @@ host:
       type: int
       returned: always
       sample: 1500
+    apparmor:
+      description: Whether AppArmor is enabled in the kernel, and programs of this host can load profiles.
+      type: bool
+      returned: always
     programs:
       description: Whether each of O(programs) is installed, by its name.
       type: dict
@@ -189,6 +193,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _python  # noqa: F401 (first of all)
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor import ENABLED, PROFILES, kernel_has_it
 
 # Names of the kernel -> names of Docker.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -391,6 +396,7 @@ def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) ->
         "addresses": {name: asdict(row) for name, row in reached.items()},
         "sources": sources,
         "mtu": default_mtu(ROUTES.read_text() if ROUTES.exists() else "", INTERFACES),
+        "apparmor": kernel_has_it(ENABLED, PROFILES),
         "programs": {name: shutil.which(name) is not None for name in wanted.programs},
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,

@@ -147,7 +147,10 @@ def test_a_dry_run_without_an_engine_shows_the_limits_of_the_deployment(root: Pa
 
 def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
     engine = {"DockerRootDir": "/docker"}
-    contained = engine | {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    contained = engine | {
+        "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+        "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin"],
+    }
     cases: dict[str, dict[str, Any]] = {
         name: {
             "__docker_engine_answer": {"stdout": json.dumps(answer) if answer else ""},
@@ -156,8 +159,17 @@ def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
         for name, answer in {"no engine": {}, "own": engine, "contained": contained}.items()
     }
     found = render_cases(
-        tmp_path, "trigger", host="one.example.com", wanted={"disks": "__trigger_needs.disks_mib"}, cases=cases
+        tmp_path,
+        "trigger",
+        host="one.example.com",
+        wanted={"disks": "__trigger_needs.disks_mib", "apparmor": "__trigger_needs.apparmor_used"},
+        cases=cases,
     )
+    assert {name: value["apparmor"] for name, value in found.items()} == {
+        "no engine": True,
+        "own": False,
+        "contained": True,
+    }
     assert {name: list(value["disks"]) for name, value in found.items()} == {
         "no engine": ["/opt/trigger", "/var/lib/docker"],
         "own": ["/opt/trigger", "/docker"],
@@ -171,17 +183,22 @@ def test_packages_of_a_pinned_engine(tmp_path: Path) -> None:
         "series": {"docker_engine_source": "docker", "docker_engine_version": "28.5"},
         "release": {"docker_engine_source": "docker", "docker_engine_version": "28.5.2"},
         "distribution": {"docker_engine_source": "distribution", "docker_engine_version": "26.1.5"},
+        "apparmor": {"docker_engine_source": "docker", "docker_engine_version": "28.5"},
     }
     found = render_cases(
         tmp_path,
         *("trigger", "docker_engine"),
         host="one.example.com",
         wanted={"packages": "__docker_engine_wanted_packages"},
-        cases=cases,
+        cases={
+            name: given | {"__trigger_host": {"host": {"apparmor": name == "apparmor"}}}
+            for name, given in cases.items()
+        },
     )
     docker = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"]
     pinned = {name: set(value["packages"]) for name, value in found.items()}
     assert pinned["newest"] == set(docker)
     assert pinned["series"] == {"docker-ce=5:28.5.*", "docker-ce-cli=5:28.5.*", *docker[2:]}
+    assert pinned["apparmor"] == {*pinned["series"], "apparmor"}
     assert pinned["release"] == {"docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *docker[2:]}
     assert pinned["distribution"] == {"docker.io=26.1.5*", "docker-cli=26.1.5*", "docker-compose", "iptables"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 NEEDS = {
     "cpus": 4,
     "memory_mib": 7600,
+    "apparmor_used": True,
     "architectures": ["amd64", "arm64"],
     "disks_mib": {"/opt/trigger": 512, "/var/lib/docker": 10240},
 }
@@ -22,6 +23,7 @@ def host(**changes: Any) -> dict[str, Any]:
         "architecture": "arm64",
         "cpus": 4,
         "memory_mib": 7600,
+        "apparmor": True,
         "disks": [{"path": "/opt/trigger", "free_mib": 512}, {"path": "/var/lib/docker", "free_mib": 10240}],
         "addresses": {"trigger_api_origin": reached("connected"), "trigger_registry_host": reached("refused")},
         "clock": {"asked_at": 100.0, "began_at": 100.5, "ended_at": 101.0},
@@ -67,6 +69,14 @@ def test_what_may_work_all_the_same_is_a_doubt(changes: dict[str, Any], text: st
     assert found["errors"] == []
     assert len(found["doubts"]) == 1
     assert text in found["doubts"][0]
+
+
+@pytest.mark.parametrize(("kernel", "engine", "doubts"), [(True, False, 1), (False, False, 0), (True, True, 0)])
+def test_an_engine_that_leaves_apparmor_unused_is_a_doubt(kernel: bool, engine: bool, doubts: int) -> None:
+    found = host_problems(host(apparmor=kernel), NEEDS | {"apparmor_used": engine}, 102.0, 5)
+    assert found["errors"] == []
+    assert len(found["doubts"]) == doubts
+    assert all("install the package apparmor" in text for text in found["doubts"])
 
 
 def test_a_name_without_an_address_is_an_error() -> None:

@@ -39,6 +39,12 @@ def engine(listing: str = "", info: str = INFO, config: Completed | None = None)
     return fake
 
 
+@pytest.fixture(autouse=True)
+def no_apparmor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine of the tests has."""
+    monkeypatch.setattr(host_health_info, "kernel_has_it", lambda *_paths: False)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     (tmp_path / "compose.yml").touch()
@@ -56,6 +62,29 @@ def test_all_is_well(folder: str) -> None:
         Check("disk of /opt", True, "512.0 MiB of 1.0 GiB free (50 %)"),
         Check("disk of /docker", True, "512.0 MiB of 1.0 GiB free (50 %)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "ok", "detail"),
+    [
+        (["name=apparmor", "name=seccomp,profile=builtin"], True, "containers run under its profiles"),
+        (
+            ["name=seccomp,profile=builtin"],
+            False,
+            "the kernel has it and the engine does not use it: install the package",
+        ),
+        (None, False, "the kernel has it"),
+    ],
+)
+def test_apparmor_must_be_used_where_the_kernel_has_it(
+    folder: str, monkeypatch: pytest.MonkeyPatch, options: list[str] | None, ok: bool, detail: str
+) -> None:
+    info = json.dumps({"ServerVersion": "28.1", "DockerRootDir": "/docker", "SecurityOptions": options})
+    assert "AppArmor" not in [check.what for check in found(folder, engine(info=info))]
+    monkeypatch.setattr(host_health_info, "kernel_has_it", lambda *_paths: True)
+    (check,) = [check for check in found(folder, engine(info=info)) if check.what == "AppArmor"]
+    assert check.ok is ok
+    assert check.detail.startswith(detail)
 
 
 def test_images_in_the_store_of_containerd_have_a_disk_too(folder: str) -> None:

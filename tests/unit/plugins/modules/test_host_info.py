@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor import ENABLED, PROFILES, kernel_has_it
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import host_info
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_info import (
     Address,
@@ -205,6 +206,7 @@ def test_module(invoke: Invoke, tmp_path: Path) -> None:
         "nameless": "unresolved",
     }
     assert host["sources"] == {"own": "127.0.0.1", "by name": "127.0.0.1", "nameless": "", "empty": ""}
+    assert host["apparmor"] is kernel_has_it(ENABLED, PROFILES)
     assert host["programs"] == {"sh": True, "no-such-program": False}
     assert host["clock"]["asked_at"] == 1.5
     assert host["clock"]["began_at"] <= host["clock"]["ended_at"] == pytest.approx(time.time(), abs=60)
