@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import http.client
 import http.server
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.names_outside_ca import names_outside_ca
 from passlib.hash import bcrypt
 
 from tests.consistency.conftest import SECRETS
@@ -100,6 +102,11 @@ CASES: dict[str, dict[str, Any]] = {
         "__trigger_host": {"host": {"sources": {"public": "", "private": "fe80::1%eth0"}}},
     },
     "registry-host": {"gateway_tls": "internal", "trigger_private_address": PRIVATE, **parts("elsewhere", HOST)},
+    "private-address": {
+        "gateway_tls": "internal",
+        "trigger_private_address": "192.0.2.17",
+        "gateway_ca_names": ["planned.example.org"],
+    },
     "signing": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, **parts(HOST, "elsewhere")},
 }
 
@@ -136,6 +143,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "addresses": "__trigger_client_addresses",
             "faults": "__trigger_client_faults",
             "trial": "__gateway_client_trial",
+            "constraints": "__trigger_authority_constraints",
         },
         cases={name: given | case for name, case in CASES.items()},
     )
@@ -251,9 +259,11 @@ def configured(folder: Path, case: dict[str, Any], upstream: int, host_address: 
     (folder / "clients").mkdir()
     (folder / "registry-writers.caddy").write_text(case["writers"])
     authority = yaml.safe_load((ROOT / "roles/trigger/tasks/authority.yml").read_text())[0]
-    script = authority["vars"]["__trigger_authority_script"]
+    script, constraints = authority["vars"]["__trigger_authority_script"], case["constraints"]
     subprocess.run(
-        ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid())], check=True, capture_output=True
+        ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid()), constraints],
+        check=True,
+        capture_output=True,
     )
     ports = {name: free_port() for name in ("http", "https", "admin", "private", "objects")}
     (folder / "Caddyfile").write_text(localised(case["caddyfile"], folder, ports, upstream))
@@ -320,6 +330,51 @@ def test_caddy_takes_the_configuration(rendered: dict[str, dict[str, Any]], case
     gateway = configured(tmp_path, rendered[case], 1)
     (tmp_path / "acme-ca.pem").write_text((tmp_path / "authority/root.crt").read_text())
     gateway.caddy("validate")
+
+
+def test_the_authority_is_for_the_names_of_the_installation_alone(
+    rendered: dict[str, dict[str, Any]], opened: Gateway, tmp_path: Path
+) -> None:
+    assert rendered["open"]["constraints"] == (
+        "critical,permitted;DNS:trigger.example.com,permitted;DNS:objects.trigger.example.com,"
+        "permitted;DNS:registry.trigger.example.com,excluded;IP:0.0.0.0/0.0.0.0,excluded;IP:::/::"
+    )
+    assert f",permitted;DNS:{PRIVATE}," in rendered["internal"]["constraints"]
+    assert rendered["private-address"]["constraints"].endswith(
+        "permitted;DNS:planned.example.org,permitted;IP:192.0.2.17/255.255.255.255"
+    )
+    folder = opened.folder / "authority"
+    root = (folder / "root.crt").read_text()
+    outside = ["example.com", "trigger.example.com.evil.org", "127.0.0.1", "::1"]
+    assert names_outside_ca(root, [*NAMES, "new.trigger.example.com", *outside]) == outside
+    accepted = {name: verified(folder, tmp_path, name) for name in [*NAMES, "new.trigger.example.com", *outside]}
+    assert accepted == {name: name not in outside for name in accepted}
+
+
+def verified(authority: Path, folder: Path, name: str) -> bool:
+    """Certify a name with the key of the authority: openssl and Python agree whether they believe it."""
+    kind = "IP" if name[0] in "0123456789:" else "DNS"
+    leaf = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+    made = ["-CA", authority / "root.crt", "-CAkey", authority / "root.key", "-subj", "/O=x"]
+    named = ["-addext", f"subjectAltName={kind}:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", folder / "key.pem", "-out", folder / "leaf.pem"]
+    subprocess.run([*leaf, *made, *named, *files], check=True, capture_output=True)
+    asked = ["openssl", "verify", "-CAfile", authority / "root.crt", folder / "leaf.pem"]
+    believed = subprocess.run(asked, check=False, capture_output=True).returncode == 0
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "leaf.pem", folder / "key.pem")
+    client = ssl.create_default_context(cafile=str(authority / "root.crt"))
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [server.wrap_bio(to_server, to_client, True), client.wrap_bio(to_client, to_server, server_hostname=name)]
+    try:
+        for end in [ends[1], ends[0], ends[1]]:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    except ssl.SSLCertVerificationError:
+        assert not believed
+        return False
+    assert believed
+    return True
 
 
 @pytest.mark.parametrize("name", NAMES)

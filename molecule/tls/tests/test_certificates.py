@@ -46,6 +46,15 @@ def test_the_authority_lives_ten_years(control: Node) -> None:
     assert root.subject == root.issuer
 
 
+def test_the_authority_is_limited_to_the_names_of_the_installation(deployment: Deployment, control: Node) -> None:
+    """People import it into their browsers."""
+    root = x509.load_pem_x509_certificate(control.read(expected.AUTHORITY_FILE).encode())
+    constraints = root.extensions.get_extension_for_class(x509.NameConstraints)
+    assert constraints.critical
+    permitted = {str(one.value) for one in constraints.value.permitted_subtrees or []}
+    assert permitted == {*NAMES, "worker1.tls", f"{deployment.private_address}/32"}
+
+
 def test_its_key_is_for_the_gateway_alone(deployment: Deployment, control: Node) -> None:
     assert control.output("stat -c '%%a %%u' %s", ROOT_KEY) == "600 65532"
     for node in deployment.nodes:

@@ -18,7 +18,8 @@ description: Runs nothing. It knows what the modules ask that the checks use, an
 author: The selfhosted.trigger_dev maintainers
 options:
   answers:
-    description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed.
+    description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed,
+      private_ca.
     type: dict
     default: {}
     vars:
@@ -50,6 +51,7 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
         answers = {
             "docker info": json.dumps({key: otherwise.get(key, value) for key, value in ENGINE.items()}),
             ".Config.Image": otherwise.get("installed", ""),
+            "authority/root.crt": otherwise.get("private_ca", ""),
             "ss -Hltn": otherwise.get("listeners", ""),
         }
         return {"rc": 0, "stdout": next(text for words, text in answers.items() if words in asked), "stderr": ""}
