@@ -24,8 +24,8 @@ class Refused:
 
     values: dict[str, Any]
     words: list[str]
-    # The run ends here before the role's own checks, which list everything that is wrong at once.
-    early: bool = False
+    # Not one of the checks of settings, which list everything that is wrong at once: it needs a host of its own.
+    alone: bool = False
 
 
 NEWER = {"trigger_version": "v4.5.12"}
@@ -93,13 +93,13 @@ REFUSED = {
     "equals": Refused({"supervisor_runner_extra_env": {"QUERY": "a=b"}}, ["supervisor_runner_extra_env", "QUERY"]),
     "blanks": Refused({"supervisor_runner_extra_env": {"WIDE": " a"}}, ["supervisor_runner_extra_env", "WIDE"]),
     "lines": Refused({"supervisor_runner_extra_env": {"LINES": "a\nb"}}, ["supervisor_runner_extra_env", "LINES"]),
-    "runner-empty": Refused({"supervisor_runner_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], early=True),
-    "runner-flag": Refused({"supervisor_runner_extra_env": {"FLAG": True}}, ["FLAG", "'true'"], early=True),
-    "runner-name": Refused({"supervisor_runner_extra_env": {"A B": "x"}}, ["'A B'", "not the name"], early=True),
+    "runner-empty": Refused({"supervisor_runner_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], alone=True),
+    "runner-flag": Refused({"supervisor_runner_extra_env": {"FLAG": True}}, ["FLAG", "'true'"], alone=True),
+    "runner-name": Refused({"supervisor_runner_extra_env": {"A B": "x"}}, ["'A B'", "not the name"], alone=True),
     "runner-own": Refused(
         {"supervisor_runner_extra_env": {"TRIGGER_RUN_ID": "x"}}, ["supervisor_runner_extra_env", "TRIGGER_RUN_ID"]
     ),
-    "empty": Refused({"supervisor_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], early=True),
+    "empty": Refused({"supervisor_extra_env": {"NOTHING": ""}}, ["NOTHING is empty"], alone=True),
     "form": Refused(
         {"supervisor_extra_env": {"KUBERNETES_MEMORY_REQUEST_RATIO": "lots"}},
         ["supervisor_extra_env.KUBERNETES_MEMORY_REQUEST_RATIO", "0 to 1"],
@@ -143,12 +143,13 @@ REFUSED = {
     "other-platform": Refused(
         {"__trigger_host": {"host": {"architecture": "arm64"}}},
         ["built for linux/amd64,", "runs linux/arm64", "webapp_deploy_image_platform to linux/amd64,linux/arm64"],
-        early=True,
+        alone=True,
     ),
-    "other-emulation": Refused({"supervisor_runner_platform": "linux/riscv64"}, ["runs linux/riscv64"]),
+    "other-emulation": Refused({"supervisor_runner_platform": "linux/riscv64"}, ["runs linux/riscv64"], alone=True),
     "old-engine": Refused(
         {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},
         ["Docker Engine 20.10.25", "zstd", "Docker Engine 23 or later"],
+        alone=True,
     ),
     "old-debian": Refused(
         {
@@ -157,6 +158,7 @@ REFUSED = {
             "__trigger_host": {"host": {"architecture": "amd64", "programs": {"zstd": False}}},
         },
         ["Docker Engine 20.10.24+dfsg1", "the package zstd"],
+        alone=True,
     ),
     "several": Refused(
         {"supervisor_metrics_port": 8020, "supervisor_extra_env": {"DEBUG": "1"}},
@@ -199,9 +201,9 @@ def together() -> dict[str, str]:
     hosts: dict[str, set[str]] = {}
     found: dict[str, str] = {}
     for name, row in REFUSED.items():
-        free = (host for host, taken in hosts.items() if not row.early and not taken & {"*", *row.values})
+        free = (host for host, taken in hosts.items() if not row.alone and not taken & {"*", *row.values})
         found[name] = next(free, f"refused-{name}")
-        hosts.setdefault(found[name], set()).update({"*"} if row.early else row.values)
+        hosts.setdefault(found[name], set()).update({"*"} if row.alone else row.values)
     return found
 
 

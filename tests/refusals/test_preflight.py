@@ -26,6 +26,7 @@ def groups(variables: dict[str, Any] | None = None, **hosts: str) -> dict[str, A
     return {"all": {"vars": HOSTS | (variables or {}), "children": children}}
 
 
+HTTPS = {"trigger_origin": "https://trigger.acme.org", "trigger_api_origin": "https://trigger.acme.org"}
 WHOLE: dict[str, Any] = {"trigger_control": CONTROL, "trigger_workers": WORKER}
 # Playbook, inventory (none: the file does not exist), options, words of the message.
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
@@ -50,6 +51,21 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
         ["--limit leaves none"],
     ),
     "capital": ("site", groups({"Trigger_version": "v4.5.12"}, **WHOLE), [], ["Trigger_version", "trigger_version"]),
+    # What settings need of each other, by the rules of each role.
+    "rule-of-the-webapp": ("site", groups({"webapp_smtp_username": "me"}, **WHOLE), [], ["webapp_smtp_password"]),
+    "rule-of-the-registry": ("verify", groups({"registry_storage": "s3"}, **WHOLE), [], ["registry_s3_bucket"]),
+    "rule-of-the-gateway": (
+        "site",
+        groups({**HTTPS, "gateway_https_port": 8443}, **WHOLE),
+        [],
+        ["trigger_origin leads to port 443", "gateway_https_port is 8443"],
+    ),
+    "rule-of-the-workers": (
+        "login_link",
+        groups({"supervisor_metrics_port": 8020, "supervisor_workload_api_port": 8020}, **WHOLE),
+        ["-e", "login_link_email=me@example.org"],
+        [WORKER, "must differ; both are 8020"],
+    ),
     "names-of-the-example": (
         "site",
         groups({"ansible_connection": "ssh"}, **WHOLE),
