@@ -16,9 +16,9 @@ from tests.plays import render_cases, run_plays
 TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")])
 # Tasks that hide their output although a module of ours could not run them. They cannot fail, so they hide no error.
 HIDING = {
-    ("roles/compose_project/tasks/up.yml", "Read the log of what is not healthy"): "ends with true",
-    ("roles/supervisor/tasks/verify.yml", "Read what the webapp answers the supervisor"): "as above",
-    ("roles/webapp/tasks/revoke_token.yml", "Try the old token"): "it sends a token; any answer is one that it takes",
+    ("roles/compose_project/tasks/up.yml", "Read the logs of unhealthy services"): "ends with true",
+    ("roles/supervisor/tasks/verify.yml", "Read the answers of the webapp to the supervisor"): "as above",
+    ("roles/webapp/tasks/revoke_token.yml", "Test the old token"): "it sends a token; any answer is one that it takes",
 }
 LOST = "The control host control.example.com cannot be reached, or its answer was lost."
 OK, FAILED = {"failed": False, "msg": "fine"}, {"failed": True, "msg": "why"}

@@ -11,7 +11,7 @@ from verification.deployment import Play
 from tests.refusals.test_refusals import CHANGE, CONTROL, inventory, run_playbook
 
 WORKERS = ("worker1.example.com", "worker2.example.com")
-NEXT = "Have all workers on the present token"
+NEXT = "Update all workers to the current token"
 
 # Playbook, its options, words of the message.
 REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
@@ -124,12 +124,12 @@ def test_hosts_that_are_left_out_are_told(tmp_path: Path, name: str) -> None:
         (
             "drain_worker",
             ["-e", f"worker_hosts={WORKERS[0]}", "--limit", WORKERS[0]],
-            "See whether there is such a supervisor",
+            "Check whether the supervisor exists",
         ),
         (
             "drain_worker",
             ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpu"],
-            "See whether there is such a supervisor",
+            "Check whether the supervisor exists",
         ),
     ],
 )

@@ -106,7 +106,7 @@ def test_a_dry_run_makes_nothing(project: Project) -> None:
     assert play.code == 0, play.ending()
     assert [change.rpartition(" : ")[2] for change in play.changes] == [
         "Create a personal access token",
-        "Write it to first_project_token_file",
+        "Write the token to first_project_token_file",
         "Create the organisation",
         "Create the project",
     ]

@@ -75,11 +75,11 @@ def test_a_change_rolls_through_the_workers_one_after_the_other(story: Story, tr
     assert play.code == 0, play.ending()
     assert len({story.since(name) for name in before} & set(before.values())) == 0, "a worker kept its old settings"
     # Four turns of one worker each, and each hears of the next only when the one before is at work.
-    assert play.output.count("PLAY [Change the workers that are at work, in turns]") == 4
+    assert play.output.count("PLAY [Update the running workers in batches]") == 4
     assert not play.changed[CONTROL]
     # Workers ask all the time, so there is always a request to end.
     released = [
-        change for change in play.changes if change.endswith("End the requests for work that nobody waits for any more")
+        change for change in play.changes if change.endswith("End dequeue requests without a client")
     ]
     assert len(released) == 4, play.changes
     traffic.rolled = (began, time.time())

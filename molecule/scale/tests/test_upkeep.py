@@ -164,7 +164,7 @@ def test_a_worker_that_is_not_healthy_is_repaired(story: Story) -> None:
     assert story.since(THIRD) != before
     assert story.healthy(THIRD, SUPERVISOR)
     # Workers ask all the time, so there is always a request to end.
-    assert [change for change in play.changes if "End the requests for work" in change], play.changes
+    assert [change for change in play.changes if "End dequeue requests" in change], play.changes
     assert story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS
 
 
