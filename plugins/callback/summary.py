@@ -14,7 +14,7 @@ description:
   - An error that a playbook has dealt with by itself is not one.
   - Warnings of the roles, messages that begin with C(WARNING), are repeated, each once, because they drown in a long
     run.
-  - Hosts of the last play that the run did not come to, because it ended before their turn, are named too.
+  - Hosts of the last play that the run did not come to, because it ended before their batch, are named too.
 requirements:
   - V(selfhosted.trigger_dev.summary) in C(callbacks_enabled) of C(ansible.cfg), where a checkout has it, or in the
     environment variable C(ANSIBLE_CALLBACKS_ENABLED)
@@ -75,7 +75,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self.begun: set[str] = set()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """A play that takes some hosts at a time starts once for each turn."""
+        """A play that takes some hosts at a time starts once for each batch."""
         if self.play is None or self.play.get_name() != play.get_name():
             self.begun = set()
         self.play = play
@@ -109,7 +109,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         found = lines(
             {host: self.errors.get(host, "") for host in stats.failures},
             {host: self.errors.get(host, "") for host in stats.dark},
-            dict.fromkeys(self._waiting() - set(stats.failures) - set(stats.dark), "its turn did not come"),
+            dict.fromkeys(self._waiting() - set(stats.failures) - set(stats.dark), "its batch did not come"),
         )
         if self.warnings:
             self._display.banner("WARNINGS")

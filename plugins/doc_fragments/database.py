@@ -22,14 +22,14 @@ options:
     default: postgres
   database_url:
     description:
-      - Where the database is when it is somebody else's, as M(selfhosted.trigger_dev.postgres_server_info) takes it.
+      - Where the database is when it is external, as M(selfhosted.trigger_dev.postgres_server_info) takes it.
       - Wins over O(database_container).
     type: str
   database_secrets_file:
     description: File on the host that holds the password for O(database_url) as V(postgres_password).
     type: path
   database_ca_certificates:
-    description: Certificates of private authorities in PEM for O(database_url).
+    description: Certificates of private CAs in PEM for O(database_url).
     type: str
     default: ""
 attributes:

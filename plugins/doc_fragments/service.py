@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options of the modules that look at a service of somebody else's."""
+"""Options of the modules that look at an external service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class ModuleDocFragment:
 options:
   ca_certificates:
     description:
-      - Certificates of private authorities in PEM, one after the other.
+      - Certificates of private CAs in PEM, one after the other.
       - They are trusted beside those of the host on which the module runs.
     type: str
     default: ""

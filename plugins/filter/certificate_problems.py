@@ -238,22 +238,22 @@ def _links(chain: Sequence[Certificate]) -> Iterable[Problem]:
             yield error(f"{one}: its issuer is {one.issuer}, not the one after it ({following.subject}). {ORDER}")
         elif not following.is_authority:
             yield error(
-                f"{following}: it issued the one before it, and is no authority (CA:TRUE). Get both from an authority"
+                f"{following}: it issued the one before it, and is no CA (CA:TRUE). Get both from a CA"
             )
 
 
 def _public_end(chain: Sequence[Certificate]) -> Iterable[Problem]:
-    """Look at the end of a chain that should lead to an authority which everybody knows."""
+    """Look at the end of a chain that should lead to a CA which everybody knows."""
     last = chain[-1]
     if last.is_its_own_issuer:
         yield error(
-            f"{last}: it is its own authority, which no host knows. Set {AUTHORITY} to a file with it; if it is one "
+            f"{last}: it is its own CA, which no host knows. Set {AUTHORITY} to a file with it; if it is one "
             f"that everybody trusts, take it out of {CHAIN}"
         )
     elif len(chain) == 1:
         yield warning(
-            f"{last}: it comes alone, and public authorities issue through certificates in between, which the server "
-            f"has to send. Add the one of {last.issuer} (mostly in a file fullchain.pem); where the authority is "
+            f"{last}: it comes alone, and public CAs issue through certificates in between, which the server "
+            f"has to send. Add the one of {last.issuer} (mostly in a file fullchain.pem); where the CA is "
             f"a private one, set {AUTHORITY}"
         )
 
@@ -270,7 +270,7 @@ def _private_end(chain: Sequence[Certificate], authorities: Sequence[Certificate
 
 def _authority(one: Certificate) -> Iterable[Problem]:
     if not one.is_authority:
-        yield error(f"{one}: it is no authority (CA:TRUE). Give the certificate of the authority that issues")
+        yield error(f"{one}: it is no CA (CA:TRUE). Give the certificate of the CA that issues")
     elif not one.is_its_own_issuer:
         yield error(
             f"{one}: it is issued by {one.issuer}, and clients trust a chain only up to its root. Give the root here, "
@@ -293,7 +293,7 @@ def _place_of_the_key(chain: Sequence[Certificate], public_key: bytes) -> tuple[
 def certificate_problems(
     chain_pem: str, key_pem: str, names: Iterable[str], now: float, authority_pem: str = "", warn_days: float = 21
 ) -> list[Problem]:
-    """Say everything that is wrong with a certificate, its key and its authority."""
+    """Say everything that is wrong with a certificate, its key and its CA."""
     if not hasattr(x509.Certificate, "not_valid_after_utc"):
         raise AnsibleFilterError(
             "certificate_problems: the Python package cryptography on the controller is older than 42; "

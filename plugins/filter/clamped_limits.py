@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filter clamped_limits: which services get less than was asked for."""
+"""Filter clamped_limits: which services get less than configured."""
 
 from __future__ import annotations
 

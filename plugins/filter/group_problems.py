@@ -17,7 +17,7 @@ def _plain(name: str) -> str:
 def group_problems(
     groups: Mapping[str, Sequence[str]], known: Iterable[str], required: Iterable[str], foreign: Iterable[str] = ()
 ) -> list[str]:
-    """Say of each group what it may have been meant for: a misspelt one would be passed over in silence."""
+    """Say of each group what it may have been meant for: a misspelt one would be passed over without a message."""
     known = list(known)
     prefixes = tuple({f"{name.partition('_')[0]}_" for name in known})
     missing = [name for name in required if not groups.get(name)]

@@ -69,7 +69,7 @@ def _silent(addresses: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 def host_problems(
     host: Mapping[str, Any], needs: Mapping[str, Any], now: float, skew_max_seconds: float
 ) -> dict[str, list[str]]:
-    """Sort what speaks against a host into what cannot work and what may work all the same."""
+    """Sort what speaks against a host into what cannot work and what is no certain failure."""
     doubts = list(_shortages(host, needs))
     skew = _skew(host["clock"], now)
     if abs(skew) > skew_max_seconds:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Connects to services that are somebody else's, with nothing but the standard library."""
+"""Connects to services that are external, with nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ServiceError(Exception):
 class Endpoint:
     host: str
     port: int
-    # PEM of authorities that are trusted beside those of the host.
+    # PEM of CAs that are trusted beside those of the host.
     ca: str = ""
     # Whether the certificate has to be valid for the host's name; False: anybody's will do.
     verified: bool = True
@@ -61,19 +61,19 @@ def told(error: Exception, advice: str) -> str:
 
 
 def context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Trust the host's authorities and the given ones, as the webapp's Node does with NODE_EXTRA_CA_CERTS."""
+    """Trust the host's CAs and the given ones, as the webapp's Node does with NODE_EXTRA_CA_CERTS."""
     found = ssl.create_default_context()
-    # Python 3.13 began to refuse authorities without some extensions; private ones lack them, and Node does not care.
+    # Python 3.13 began to refuse CAs without some extensions; private ones lack them, and Node does not care.
     found.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not endpoint.verified:
         found.check_hostname = False
         found.verify_mode = ssl.CERT_NONE
     elif endpoint.ca:
         try:
-            # Python takes ASCII alone, and comments between certificates often name authorities of other languages.
+            # Python takes ASCII alone, and comments between certificates often name CAs of other languages.
             found.load_verify_locations(cadata=endpoint.ca.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError):
-            raise ServiceError("The authorities that were given are not certificates in PEM") from None
+            raise ServiceError("The CAs that were given are not certificates in PEM") from None
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One HTTP request to a service of somebody else: no redirects, no proxy of the environment."""
+"""One HTTP request to an external service: no redirects, no proxy of the environment."""
 
 from __future__ import annotations
 

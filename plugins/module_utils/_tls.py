@@ -56,7 +56,7 @@ class Found:
 
 def trusted(endpoint: Endpoint) -> ssl.SSLContext:
     found = context(endpoint)
-    # Python 3.13 began to accept an intermediate certificate for an authority, which other clients do not.
+    # Python 3.13 began to accept an intermediate certificate for a CA, which other clients do not.
     found.verify_flags &= ~getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
     # A name outside the list of names does not count for Docker and browsers.
     found.hostname_checks_common_name = False

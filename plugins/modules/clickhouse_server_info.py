@@ -39,7 +39,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the ClickHouse of somebody else
+- name: Look at the external ClickHouse
   selfhosted.trigger_dev.clickhouse_server_info:
     url: https://trigger@clickhouse.example.com:8443
     password: "{{ vault_clickhouse_password }}"

@@ -51,7 +51,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Try the bucket of somebody else
+- name: Try the external bucket
   selfhosted.trigger_dev.object_store_info:
     url: https://s3.eu-central-1.amazonaws.com
     region: eu-central-1

@@ -54,7 +54,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the database of somebody else
+- name: Look at the external database
   selfhosted.trigger_dev.postgres_server_info:
     url: postgresql://trigger@db.example.com:5432/trigger?sslmode=verify-full
     password: "{{ vault_postgres_password }}"

@@ -49,7 +49,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the Redis of somebody else
+- name: Look at the external Redis
   selfhosted.trigger_dev.redis_server_info:
     host: redis.example.com
     password: "{{ vault_redis_password }}"

@@ -8,9 +8,9 @@ module: registry_client
 version_added: 0.1.0
 short_description: Make a host resolve and trust a registry
 description:
-  - Has the address of the registry in C(/etc/hosts), if one is given, and the certificate of its private authority
+  - Has the address of the registry in C(/etc/hosts), if one is given, and the certificate of its private CA
     where Docker looks for it. Docker needs no restart for either.
-  - What this module wrote carries a mark, and only that is ever changed or removed. Without an address or an authority
+  - What this module wrote carries a mark, and only that is ever changed or removed. Without an address or a CA
     it takes its own entries away, those for a former name of the registry as well.
   - One module for both, because each task on each host costs about a second.
 attributes:
@@ -33,7 +33,7 @@ options:
     type: str
     default: ""
   authority:
-    description: Certificate of the private authority in PEM. Empty means that the registry needs none.
+    description: Certificate of the private CA in PEM. Empty means that the registry needs none.
     type: str
     default: ""
   hosts_file:
@@ -41,7 +41,7 @@ options:
     type: path
     default: /etc/hosts
   certificates_directory:
-    description: Folder in which Docker looks for authorities, one folder for each registry.
+    description: Folder in which Docker looks for CAs, one folder for each registry.
     type: path
     default: /etc/docker/certs.d
 author:
@@ -73,7 +73,7 @@ registry_client:
       type: str
       returned: success
     authority_file:
-      description: File with the authority, empty where there is none.
+      description: File with the CA, empty where there is none.
       type: str
       returned: success
 """
@@ -171,8 +171,8 @@ def wanted_files(wanted: Parameters) -> dict[Path, str]:
         # Somebody else's file that says the same is as good.
         if not set(certificates(wanted.authority)) <= set(certificates(present)):
             raise RegistryError(
-                f"{path} was put there by somebody else, and does not hold the authority of {wanted.registry}. "
-                "Remove it, or add the authority to it."
+                f"{path} was put there by somebody else, and does not hold the CA of {wanted.registry}. "
+                "Remove it, or add the CA to it."
             )
     elif present != text:
         changes[path] = text

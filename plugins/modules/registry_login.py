@@ -55,7 +55,7 @@ EXAMPLES = r"""
     username: trigger
     password: "{{ vault_registry_password }}"
 
-- name: Have it logged in for good
+- name: Have it logged in permanently
   selfhosted.trigger_dev.registry_login:
     registry: registry.example.com
     username: ci
@@ -119,8 +119,8 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unknown authority|certificate signed by",
-        "This host does not know the authority of {registry}'s certificate. If it is a private one, set gateway_tls or "
-        "gateway_ca_file (for a registry of somebody else registry_client_ca_file).",
+        "This host does not know the CA of {registry}'s certificate. If it is a private one, set gateway_tls or "
+        "gateway_ca_file (for an external registry registry_client_ca_file).",
     ),
     (
         r"certificate is (?:not )?valid|any IP SANs|has expired|not yet valid|remote error: tls",

@@ -15,7 +15,7 @@ description:
     no answer from O(unreachable) nor from the proxy, at any of its addresses.
   - The registry is asked with the credentials even when the image is on the host already.
   - The container proves the way, not the certificate. The C(wget) of an image may speak no TLS (or none that the server
-    takes), may not verify (busybox's own TLS does not), or may not know a private authority. Where that is all that
+    takes), may not verify (busybox's own TLS does not), or may not know a private CA. Where that is all that
     keeps it from an C(https) URL, it is enough that something answers at that port, and RV(runner_probe.connected)
     names the URL. M(selfhosted.trigger_dev.tls_endpoint_info) proves a certificate, on the host.
   - The container and its volumes are removed by the host's own Docker client, also after a failure. The image stays.
@@ -61,7 +61,7 @@ options:
     default: []
   answering:
     description:
-      - URLs that must answer from inside the container, with an error page just as well. For services of somebody else
+      - URLs that must answer from inside the container, with an error page just as well. For external services
         that tell nothing to those who are not logged in.
     type: list
     elements: str

@@ -57,7 +57,7 @@ options:
         type: str
         default: ""
   ca_file:
-    description: File on the host with certificates of authorities to trust beside those of the host. It may be missing.
+    description: File on the host with certificates of CAs to trust beside those of the host. It may be missing.
     type: path
   timeout:
     description: Seconds that each of connection and answer may take.

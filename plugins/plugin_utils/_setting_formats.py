@@ -36,7 +36,7 @@ NAME = rf"{LABEL}([.]{LABEL})*"
 OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 IPV4 = rf"({OCTET}[.]){{3}}{OCTET}"
 PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-# docs.docker.com: a repository is of small letters and digits, separated by one or two underscores, one dot, or dashes.
+# docs.docker.com: a repository has lowercase letters and digits, separated by one or two underscores, a dot, or dashes.
 PART = "[a-z0-9]+((_|__|[.]|-+)[a-z0-9]+)*"
 IMAGE = (
     rf"(([A-Za-z0-9.-]+)(:{PORT})?/)?{PART}(/{PART})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
@@ -208,7 +208,7 @@ def is_path(text: str) -> bool:
 FORMATS: dict[str, Format] = {
     "address": Format("an IP address, such as 127.0.0.1 or 0.0.0.0", is_address),
     "bucket": Format(
-        "the name of a bucket (3 to 63 small letters, digits, dots, dashes)",
+        "the name of a bucket (3 to 63 lowercase letters, digits, dots, dashes)",
         pattern(r"(?!.*[.]{2})[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
     ),
     "clickhouse_url": Format(
@@ -233,10 +233,10 @@ FORMATS: dict[str, Format] = {
         is_own_folder,
     ),
     "host": Format(
-        "a host name of small letters, digits, dashes and dots, or an IP address, without scheme and port", is_host
+        "a host name of lowercase letters, digits, dashes and dots, or an IP address, without scheme and port", is_host
     ),
     "host_and_port": Format(
-        "host or host:port without a scheme; a host name has small letters, digits, dashes and dots only",
+        "host or host:port without a scheme; a host name has lowercase letters, digits, dashes and dots only",
         is_host_and_port,
     ),
     "https_url": Format(
@@ -273,7 +273,7 @@ FORMATS: dict[str, Format] = {
         pattern("[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
     ),
     "namespace": Format(
-        "of small letters and digits, with single slashes, dots, underscores or dashes between them",
+        "of lowercase letters and digits, with single slashes, dots, underscores or dashes between them",
         pattern(rf"{PART}(/{PART})*"),
     ),
     "network": Format("an IP address, or a network such as 10.0.0.0/16", is_network),
@@ -284,7 +284,7 @@ FORMATS: dict[str, Format] = {
     "origin": Format(
         "scheme://host or scheme://host:port with http or https and nothing behind it, such as"
         " https://trigger.example.com;"
-        " a host name has small letters, digits, dashes and dots only",
+        " a host name has lowercase letters, digits, dashes and dots only",
         is_origin,
     ),
     "outer_origin": Format(
@@ -335,7 +335,7 @@ FORMATS: dict[str, Format] = {
     "serial": Format(
         "a number of workers, or a percentage of them such as 25%", pattern("[1-9][0-9]*|[1-9][0-9]?%|100%")
     ),
-    "sql_name": Format("a name of at most 63 small letters, digits and underscores", pattern("[a-z0-9_]{1,63}")),
+    "sql_name": Format("a name of at most 63 lowercase letters, digits and underscores", pattern("[a-z0-9_]{1,63}")),
     "subfolder": Format(
         "an absolute path of a folder of its own, such as /etc/trigger: letters, digits and ._+@- only, and no"
         " folder that the system uses itself",
@@ -344,7 +344,8 @@ FORMATS: dict[str, Format] = {
     "time_zone": Format("a time zone, such as Europe/Vienna", is_time_zone),
     "token": Format("a text without blanks and line breaks", pattern(r"\S+")),
     "url": Format(
-        "an http or https address without a login in it; a host name has small letters, digits, dashes and dots only",
+        "an http or https address without a login in it; "
+        "a host name has lowercase letters, digits, dashes and dots only",
         is_url,
     ),
     "user": Format("of letters, digits, dots, dashes and underscores", pattern("[A-Za-z0-9._-]+")),

@@ -43,7 +43,7 @@ PROJECTS = {
     "trigger-supervisor": ("supervisor", "__supervisor_definition", "__supervisor_environment"),
 }
 
-# Passwords of services of somebody else; none for Redis.
+# Passwords of external services; none for Redis.
 GIVEN = {
     name: NASTY.format(name=f"given {name}")
     for name in ("postgres_password", "clickhouse_password", "object_store_access_key", "object_store_secret_key")
@@ -223,7 +223,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 @pytest.fixture(scope="session")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the roles render where every data service is somebody else's, and every setting is given."""
+    """What the roles render where every data service is external, and every setting is given."""
     folder = tmp_path_factory.mktemp("outside")
     (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     return render(folder, OUTSIDE | {"webapp_ca_file": str(folder / "ca.pem")})
@@ -242,7 +242,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
             "webapp_electric_enabled": False,
             "webapp_run_replication_enabled": False,
             "webapp_telemetry_enabled": True,
-            # Nothing that is bundled has a certificate of a private authority.
+            # Nothing that is bundled has a certificate of a private CA.
             "webapp_ca_file": str(ROOT / "LICENSE"),
         },
     )

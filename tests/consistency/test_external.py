@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each requirement of a service of somebody else says so when it is not met, and none of them when all are."""
+"""Each requirement of an external service says so when it is not met, and none of them when all are."""
 
 from __future__ import annotations
 

@@ -315,13 +315,13 @@ def run_gateway(
 
 @pytest.fixture(scope="module")
 def gateway(run_gateway: Callable[..., Gateway]) -> Gateway:
-    """The gateway with an authority of its own and a private address."""
+    """The gateway with a CA of its own and a private address."""
     return run_gateway("internal")
 
 
 @pytest.fixture(scope="module")
 def opened(run_gateway: Callable[..., Gateway]) -> Gateway:
-    """The gateway whose authority everybody knows, with metrics."""
+    """The gateway whose CA everybody knows, with metrics."""
     return run_gateway("open")
 
 
@@ -355,11 +355,11 @@ def verified(authority: Path, folder: Path, name: str) -> bool:
     """Certify a name with the key of the authority: openssl and Python agree whether they believe it."""
     kind = "IP" if name[0] in "0123456789:" else "DNS"
     leaf = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-    made = ["-CA", authority / "root.crt", "-CAkey", authority / "root.key", "-subj", "/O=x"]
+    made = ["-CA", f"{authority}/root.crt", "-CAkey", f"{authority}/root.key", "-subj", "/O=x"]
     named = ["-addext", f"subjectAltName={kind}:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-    files = ["-keyout", folder / "key.pem", "-out", folder / "leaf.pem"]
+    files = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/leaf.pem"]
     subprocess.run([*leaf, *made, *named, *files], check=True, capture_output=True)
-    asked = ["openssl", "verify", "-CAfile", authority / "root.crt", folder / "leaf.pem"]
+    asked = ["openssl", "verify", "-CAfile", f"{authority}/root.crt", f"{folder}/leaf.pem"]
     believed = subprocess.run(asked, check=False, capture_output=True).returncode == 0
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / "leaf.pem", folder / "key.pem")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the roles render where the data services are somebody else's, and every setting is given."""
+"""What the roles render where the data services are external, and every setting is given."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_clickhouse_with_tls_needs_no_parameter(environment: dict[str, Any]) -> 
 def test_redis_without_a_password_stays_without(environment: dict[str, Any]) -> None:
     assert (environment["REDIS_HOST"], int(environment["REDIS_PORT"])) == ("redis.example.com", 6380)
     assert environment["REDIS_USERNAME"] == "trigger"
-    assert not environment["REDIS_PASSWORD"], "a generated password for a Redis of somebody else"
+    assert not environment["REDIS_PASSWORD"], "a generated password for an external Redis"
     assert environment["REDIS_TLS_DISABLED"] is None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How many turns it takes to move all workers at work, which a new token needs to know beforehand."""
+"""How many batches it takes to update all running workers, which a new token needs to know beforehand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[Any, int, int]] = {
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The turns of each case."""
+    """The batches of each case."""
     return render_cases(
         tmp_path_factory.mktemp("turns"),
         *("trigger", "webapp"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The data services are somebody else's: what is used, what is not deployed, what is refused before a change."""
+"""The data services are external: what is used, what is not deployed, what is refused before a change."""
 
 from __future__ import annotations
 

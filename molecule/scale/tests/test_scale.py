@@ -74,7 +74,7 @@ def test_a_change_rolls_through_the_workers_one_after_the_other(story: Story, tr
     play = story.play()
     assert play.code == 0, play.ending()
     assert len({story.since(name) for name in before} & set(before.values())) == 0, "a worker kept its old settings"
-    # Four turns of one worker each, and each hears of the next only when the one before is at work.
+    # Four batches of one worker each, and each hears of the next only when the one before is running.
     assert play.output.count("PLAY [Update the running workers in batches]") == 4
     assert not play.changed[CONTROL]
     # Workers ask all the time, so there is always a request to end.

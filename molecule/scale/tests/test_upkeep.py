@@ -37,7 +37,7 @@ def test_what_works_is_said_to_work(story: Story) -> None:
     assert differences(before, story.deployment.state()) == []
     for host in (CONTROL, FIRST, SECOND, THIRD):
         assert host in play.text
-    for what in ("path of a run", f"heartbeat of {FIRST}", "a container was pulled and run"):
+    for what in ("end-to-end probe", f"heartbeat of {FIRST}", "a container was pulled and run"):
         assert what in play.text, play.ending()
 
 
@@ -50,7 +50,7 @@ def test_what_does_not_work_is_named_and_hides_nothing_else(story: Story) -> Non
         node.output(f"docker start {PROXY} && systemctl start {FIREWALL}.timer {FIREWALL}.service")
     assert play.code != 0
     wrong = play.text.rpartition("Not as it must be")[2].partition("PLAY RECAP")[0]
-    assert f"{SECOND}: path of a run" in wrong, play.ending()
+    assert f"{SECOND}: end-to-end probe" in wrong, play.ending()
     assert f"{SECOND}: firewall of task containers" in wrong
     assert "run site.yml: iptables: TRIGGER-RUNNER has 0 rules" in play.text
     assert FIRST not in wrong
@@ -73,7 +73,7 @@ def test_task_images_that_nobody_uses_go_and_others_stay(story: Story, hello: He
     gone = before - after
     assert all(name.startswith(f"{registry}/trigger/") for name in gone), gone
     assert "mine.example.com/tool:1" in after
-    assert f"{registry}/trigger/probe:1" in after, "the image that proves the path of a run"
+    assert f"{registry}/trigger/probe:1" in after, "the image that proves the end-to-end probe"
     assert not [name for name in after if name.startswith(f"{registry}/trigger/proj_")], done
     # The next run pulls it again.
     assert hello.trigger(hello.key(), {}).status == "COMPLETED"

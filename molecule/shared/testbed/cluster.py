@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Door:
-    """A gateway with TLS, and the way to it for a machine that neither resolves its name nor knows its authority."""
+    """A gateway with TLS, and the way to it for a machine that neither resolves its name nor knows its CA."""
 
     origin: str
     address: str

@@ -12,7 +12,7 @@ from .cluster import REGISTRY_USER, Door, http
 from .common import TestbedError, docker
 from .hello import Hello
 
-# What a task's image has to carry for a private authority: there is no other way to give a runner one.
+# What a task's image has to carry for a private CA: there is no other way to give a runner one.
 TRUST = "COPY ca.pem /ca.pem\nENV NODE_EXTRA_CA_CERTS=/ca.pem\n"
 _BUILD = """
 set -eu
@@ -33,7 +33,7 @@ class Developer(Hello):
     registry: str = ""
     # Where the registry is, if not behind the deployment's own gateway.
     registry_address: str = ""
-    # Whether the image carries the private authority.
+    # Whether the image carries the private CA.
     trusting: bool = False
 
     def machine_runs(self, *command: str, stdin: str | None = None) -> str:

@@ -22,19 +22,19 @@ def machine(deployment: Deployment) -> Node:
 
 @pytest.fixture(scope="session")
 def developer(hello: Hello) -> Developer:
-    """The developer, whose image carries no authority."""
+    """The developer, whose image carries no CA."""
     assert isinstance(hello, Developer)
     return hello
 
 
 @pytest.fixture(scope="session")
 def trusting(developer: Developer) -> Developer:
-    """The developer, whose image carries the authority."""
+    """The developer, whose image carries the CA."""
     return replace(developer, trusting=True)
 
 
 def now(deployment: Deployment, developer: Developer) -> Developer:
-    """The same developer, who knows the authority that the deployment has now."""
+    """The same developer, who knows the CA that the deployment has now."""
     assert developer.cluster.door
     door = replace(developer.cluster.door, authority=deployment.control.read(expected.AUTHORITY_FILE))
     return replace(developer, cluster=replace(developer.cluster, door=door))

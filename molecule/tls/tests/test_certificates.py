@@ -117,7 +117,7 @@ def test_a_machine_that_does_not_know_the_authority_refuses(machine: Node, devel
 
 @pytest.fixture(scope="module")
 def plain(developer: Developer) -> Run:
-    """A run whose image carries no authority."""
+    """A run whose image carries no CA."""
     return developer.run({"issuers": [f"https://{name}" for name in NAMES]})
 
 

@@ -18,7 +18,7 @@ from verification.secrets import Secrets
 from wire import GATEWAY, certificate, hold
 
 SUPERVISOR = "trigger-supervisor-supervisor-1"
-# Another authority of the same root: Caddy has to make every certificate anew, and nobody has to trust anybody new.
+# Another CA of the same root: Caddy has to make every certificate anew, and nobody has to trust anybody new.
 # The address of the host's own calls comes from the environment of the program that reads the configuration.
 RENEW = """
 set -eu

@@ -37,7 +37,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """An authority of the operator's own."""
+    """A CA of the operator's own."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key, signed("Operator's authority", key, None, key)
 
@@ -45,7 +45,7 @@ def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
 def signed(
     subject: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None, signer: ec.EllipticCurvePrivateKey
 ) -> x509.Certificate:
-    """A certificate for the names of the scenario, or for an authority where nobody signs."""
+    """A certificate for the names of the scenario, or for a CA where nobody signs."""
     now = datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
     builder = (
@@ -312,7 +312,7 @@ def test_metrics_can_be_asked_for(acme: Acme) -> None:
 
 @dataclass(frozen=True)
 class Back:
-    """The last play: the authority of the beginning, and the registry on a host of its own."""
+    """The last play: the CA of the beginning, and the registry on a host of its own."""
 
     play: Play
     root: tuple[str, str]
@@ -330,7 +330,7 @@ def back(
     developer: Developer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Back:
-    """Go back to the authority of the deployment's own, and move the registry to a worker."""
+    """Go back to the CA of the deployment's own, and move the registry to a worker."""
     assert acme.play.code == 0
     folder = tmp_path_factory.mktemp("back")
     assert developer.cluster.door
@@ -358,13 +358,13 @@ def test_runs_go_through_again(back: Back, deployment: Deployment) -> None:
 
 
 def test_the_registry_has_a_host_and_a_gateway_of_its_own(back: Back) -> None:
-    """Its certificate comes from the control host's authority, which every host knows."""
+    """Its certificate comes from the control host's CA, which every host knows."""
     listed = back.registry.output("docker ps --format '{{.Names}}'").split()
     assert {"trigger-registry-trigger-registry-1", GATEWAY} <= set(listed)
     assert "Trigger.dev" in back.shown["issuer"]
     assert {name for name, verified in back.chains.items() if not verified} == set()
     key = f"{expected.DIRECTORY}/gateway/authority"
-    assert back.registry.run("test -e %s", key).rc != 0, "the authority's key belongs on the control host alone"
+    assert back.registry.run("test -e %s", key).rc != 0, "the CA's key belongs on the control host alone"
 
 
 def test_images_come_from_there(back: Back, deployment: Deployment) -> None:

@@ -330,7 +330,7 @@ class Registry:
     def __init__(self, scheme: str, host: str, ca_file: str, login: Login | None) -> None:
         self.scheme, self.host, self.login = scheme, host, login
         self.trust = ssl.create_default_context()
-        # As the engine does it: this authority beside those of the system, where there is one.
+        # As the engine does it: this CA beside those of the system, where there is one.
         if scheme == "https" and ca_file and os.path.exists(ca_file):
             self.trust.load_verify_locations(ca_file)
 

@@ -37,6 +37,7 @@ ENGINE = {
 HOST = {
     "architecture": "amd64",
     "cpus": 8,
+    "apparmor": False,
     "memory_mib": 32768,
     "disks": [{"path": "/opt/trigger", "free_mib": 99999}, {"path": "/var/lib/docker", "free_mib": 99999}],
     "addresses": {},

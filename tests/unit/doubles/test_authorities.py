@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who trusts whom: the programs in Node, and the hello runner, with and without an authority of somebody's own."""
+"""Who trusts whom: the programs in Node, and the hello runner, with and without a CA of somebody's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer(stream: socket.socket) -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """A server whose certificate is its own authority."""
+    """A server whose certificate is its own CA."""
 
     port: int
     authority: Path

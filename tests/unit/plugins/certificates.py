@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Makes certificates of authorities and servers, good and bad ones."""
+"""Makes certificates of CAs and servers, good and bad ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Issued:
         return made.decode()
 
     def serving(self, *between: Issued) -> ssl.SSLContext:
-        """Show this certificate, and those between it and its authority."""
+        """Show this certificate, and those between it and its CA."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with TemporaryDirectory() as folder:
             file = Path(folder, "all.pem")

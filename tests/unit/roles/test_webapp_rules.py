@@ -113,7 +113,7 @@ def test_what_passes(settings: dict[str, Any]) -> None:
         ({"webapp_postgres_url": "postgresql://a@db"}, "webapp_postgres_url must be of the form"),
         ({"webapp_postgres_read_replica_url": "postgresql://a@b/c"}, "so webapp_postgres_url must be set"),
         ({"webapp_clickhouse_url": "http://a@ch:8123?secure=false"}, "webapp_clickhouse_url must be of the form"),
-        ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name of small letters"),
+        ({"webapp_redis_host": "redis.example.com:6379"}, "webapp_redis_host must be a host name of lowercase letters"),
         ({"webapp_redis_port": 6380}, "so webapp_redis_host must be set"),
         ({"webapp_object_store": "external"}, "webapp_object_store is external, so trigger_object_store_origin"),
         (KEYS | {"webapp_object_store_bucket": "other"}, "so webapp_object_store_role_enabled must be set"),

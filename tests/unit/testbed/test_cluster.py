@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The way through a gateway: another address, the same name, and nobody's word but its authority's."""
+"""The way through a gateway: another address, the same name, and nobody's word but its CA's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whom a program in Node trusts: its own authorities, and those of the file that NODE_EXTRA_CA_CERTS names."""
+"""Whom a program in Node trusts: its own CAs, and those of the file that NODE_EXTRA_CA_CERTS names."""
 
 from __future__ import annotations
 

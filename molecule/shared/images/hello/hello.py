@@ -31,7 +31,7 @@ class Unreachable(Exception):
 
 
 def trusted(extra: str | None) -> ssl.SSLContext:
-    """As Node trusts: its own authorities and those of the file; a file that cannot be read is a line on stderr."""
+    """As Node trusts: its own CAs and those of the file; a file that cannot be read is a line on stderr."""
     context = ssl.create_default_context()
     # Python's newest defaults, which Node does not share.
     context.verify_flags &= ~(ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN)

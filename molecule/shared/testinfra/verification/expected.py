@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 CONTROL_GROUP = "trigger_control"
 WORKERS_GROUP = "trigger_workers"
 # What is no group of the inventory but decides as much: whether the host is the door of a deployment with TLS, and
-# whether certificates come from an authority of the deployment's own.
+# whether certificates come from a CA of the deployment's own.
 GATEWAY = "gateway"
 AUTHORITY = "authority"
 LABEL = "dev.trigger.ansible/role"

@@ -113,7 +113,7 @@ def test_hosts_whose_turn_did_not_come_are_named(tmp_path: Path) -> None:
     told = play(tmp_path, "broken,fine,rescued", "- hosts: all\n  serial: 1\n" + PLAY.partition("- hosts: all\n")[2])
     rows = {line.split()[0]: line for line in told.partition("NOT DONE")[2].splitlines()[1:] if line.strip()}
     assert list(rows) == ["broken", "fine", "rescued"]
-    assert "its turn did not come" in rows["fine"]
+    assert "its batch did not come" in rows["fine"]
     assert "not reached" in rows["rescued"]
 
 

@@ -70,9 +70,9 @@ def test_what_goes_together_is_good(key: Key) -> None:
     root = issue("Root", ca=True, key=key)
     leaf = issue(NAME, root, names=NAMES, key=key)
     assert problems(leaf.pem, leaf.key_pem(), authority=root.pem) == []
-    # The authority may be sent too, without need.
+    # The CA may be sent too, without need.
     assert problems(pem(leaf, root), leaf.key_pem(), authority=root.pem) == []
-    # An authority is its own certificate.
+    # A CA is its own certificate.
     own = issue(NAME, names=NAMES, ca=True, key=key)
     assert problems(own.pem, own.key_pem(), authority=own.pem) == []
 

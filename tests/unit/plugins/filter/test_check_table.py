@@ -7,15 +7,15 @@ from ansible_collections.selfhosted.trigger_dev.plugins.filter.check_table impor
 def test_columns_are_aligned_and_what_is_wrong_is_named() -> None:
     found = {
         "control": [{"what": "webapp", "ok": True, "detail": "answers"}],
-        "w1": [{"what": "path of a run", "ok": False, "detail": "no\n  registry"}],
+        "w1": [{"what": "end-to-end probe", "ok": False, "detail": "no\n  registry"}],
     }
     assert check_table(found) == {
         "lines": [
             "host     what           ok   detail",
             "control  webapp         yes  answers",
-            "w1       path of a run  NO   no registry",
+            "w1       end-to-end probe  NO   no registry",
         ],
-        "wrong": ["w1: path of a run"],
+        "wrong": ["w1: end-to-end probe"],
     }
 
 

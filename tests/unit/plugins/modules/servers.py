@@ -23,7 +23,7 @@ Talk = Callable[[socket.socket], None]
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that is its own authority."""
+    """A certificate that is its own CA."""
 
     pem: str
     context: ssl.SSLContext

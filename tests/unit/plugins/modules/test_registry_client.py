@@ -97,7 +97,7 @@ def test_what_somebody_else_put_there_stays(invoke: Invoke, host: Path) -> None:
         trust(host, registry).parent.mkdir(parents=True)
         trust(host, registry).write_text(f"{OTHER}\n{PEM}\n")
     (host / "hosts").write_text(f"{NAMES}10.0.0.9 registry.example.com")
-    assert client(invoke, host, authority=PEM)["changed"] is False, "it holds the authority already"
+    assert client(invoke, host, authority=PEM)["changed"] is False, "it holds the CA already"
     assert client(invoke, host)["changed"] is False
     assert trust(host).exists()
     client(invoke, host, address="10.0.0.5")

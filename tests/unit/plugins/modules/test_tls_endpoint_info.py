@@ -77,16 +77,16 @@ WRONG: dict[str, tuple[Certificate, dict[str, Any], str]] = {
         {"ca_certificates": issue("Other", ca=True).pem},
         "unknown authority, which was not given and is none that",
     ),
-    "a private authority": (good(), {"ca_certificates": ""}, "unknown authority, which this host does not trust"),
+    "a private CA": (good(), {"ca_certificates": ""}, "unknown authority, which this host does not trust"),
     "its own authority": (shown(issue("self", names=[NAME])), {}, "unknown authority"),
     "a gap": (shown(issue("server", BETWEEN, names=[NAME])), {}, "the server does not send the certificates between"),
-    "an intermediate for an authority": (good(), {"ca_certificates": BETWEEN.pem}, "unknown authority"),
+    "an intermediate for a CA": (good(), {"ca_certificates": BETWEEN.pem}, "unknown authority"),
     "another name": (good("a.example.com", "b.example.com"), {}, f"does not cover {NAME}; it is for a.example.com, b."),
     "no name": (shown(issue(NAME, ROOT)), {}, f"does not cover {NAME}; it is for no name at all"),
     "another address": (good(), {"name": "127.0.0.1"}, f"does not cover 127.0.0.1; it is for {NAME}"),
     "expired": (shown(issue("server", ROOT, names=[NAME], days=(-9, -1))), {}, "has expired"),
     "the future": (shown(issue("server", ROOT, names=[NAME], days=(1, 9))), {}, "is not valid yet; is the clock"),
-    "no authority between": (
+    "no CA between": (
         shown(issue("server", plain := issue("plain", ROOT), names=[NAME]), plain),
         {},
         "is not accepted (invalid CA certificate)",
@@ -202,5 +202,5 @@ def test_what_nobody_has_to_wait_for(invoke: Invoke) -> None:
     assert "timeout must be at least 1 second" in asked(invoke, 443, timeout=0)["msg"]
     began = time.monotonic()
     message = asked(invoke, nobody(), ca_certificates="PEM", timeout=60)["msg"]
-    assert "The authorities that were given are not certificates in PEM" in message
+    assert "The CAs that were given are not certificates in PEM" in message
     assert time.monotonic() - began < 5
