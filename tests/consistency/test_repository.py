@@ -315,7 +315,7 @@ def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) 
     prefixes = "|".join(path.name for path in (root / "roles").iterdir())
     # Labels of Docker objects, groups and volumes share the prefix.
     other = {"trigger_control", "trigger_workers", "trigger_registry", "trigger_developers", "trigger_dev"}
-    other |= set(load(root / "roles/trigger/vars/main/main.yml")["__trigger_secret_lengths"])
+    other |= set(load(root / "roles/trigger/vars/main/secrets.yml")["__trigger_secrets"])
     for name, text in files.items():
         if name in ("README.md",) or re.match(r"roles/\w+/README\.md|docs/|inventories/.*\.yml", name):
             for word in re.findall(rf"(?<![\w./])(?:{prefixes})_[a-z_]+(?!\w|[./])", text):

@@ -88,7 +88,7 @@ def test_rows_name_what_decides_the_variable(
 def test_rows_name_variables_that_exist(
     rows: dict[str, tuple[set[str], str]], internal: dict[str, Any], public: set[str]
 ) -> None:
-    secrets = {f"trigger_secrets.{name}" for name in internal["__trigger_secret_lengths"]}
+    secrets = {f"trigger_secrets.{name}" for name in internal["__trigger_secrets"]}
     services = {"webapp_extra_env." + name for name in internal["__webapp_environments"]}
     for name, (named, words) in rows.items():
         assert named <= public | secrets | services, name
