@@ -50,6 +50,22 @@ def test_no_task_hides_its_error() -> None:
     assert found == set(HIDING)
 
 
+def test_no_task_overwrites_what_it_registered_before() -> None:
+    """A task that is skipped registers that it was: a condition on its own result belongs to an include around it.
+
+    It does no harm to a result that is only asked whether it is there.
+    """
+    texts = "".join(path.read_text() for path in (ROOT / "roles").rglob("*.yml"))
+    found = [
+        (path.relative_to(ROOT).as_posix(), task["name"])
+        for path in TASKS
+        for task in flat(yaml.safe_load(path.read_text()) or [])
+        if "register" in task and f"{task['register']} is not defined" in str(task.get("when", ""))
+        if f"{task['register']}." in texts
+    ]
+    assert found == []
+
+
 def test_modules_that_return_secrets_have_the_action_that_hides_them() -> None:
     hiding = {path.stem for path in (ROOT / "plugins/action").glob("*.py") if "_secret_result" in path.read_text()}
     modules = (ROOT / "plugins/modules").glob("*.py")
