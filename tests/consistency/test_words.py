@@ -11,10 +11,10 @@ from testbed.common import ROOT
 
 # The first word of a task's name. One that is missing here is added with thought: it must say what is brought about.
 IMPERATIVES = """
-    Add Allow Check Clear Collect Compare Configure Copy Create Delete Deploy Disable Download Drain Enable End Explain
-    Fail Install Keep List Load Lock Log Make Measure Note Parse Pause Prepare Print Pull Push Read Recover Register
-    Reload Remove Repair Replace Request Reset Restart Restrict Resume Revoke Run Schedule Select Start Stop Store Test
-    Update Verify Wait Warn Write
+    Add Allow Check Clear Collect Compare Configure Copy Create Delete Deploy Disable Download Drain Enable End
+    Explain Fail Generate Install Keep List Load Lock Log Make Measure Note Parse Pause Prepare Print Pull Push Read
+    Recover Register Reload Remove Repair Replace Request Reset Restart Restrict Resume Revoke Run Schedule Select
+    Start Stop Store Test Update Verify Wait Warn Write
 """
 TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")])
 TEXTS = sorted(

@@ -245,7 +245,7 @@ def test_an_issuer_of_the_same_name_only() -> None:
 def test_an_issuer_that_is_no_authority() -> None:
     plain = issue("Plain", ROOT)
     leaf = issue(NAME, plain, names=NAMES)
-    only(problems(pem(leaf, plain), leaf.key_pem()), "certificate 2 (CN=Plain)", "is no authority")
+    only(problems(pem(leaf, plain), leaf.key_pem()), "certificate 2 (CN=Plain)", "is no CA")
 
 
 def test_a_chain_that_does_not_lead_to_the_authority() -> None:
@@ -274,15 +274,15 @@ def test_a_wrong_authority(authority: str, text: str) -> None:
 
 def test_an_authority_that_is_none() -> None:
     own = issue(NAME, names=NAMES)
-    only(problems(own.pem, own.key_pem(), authority=own.pem), f"{AUTHORITY} (CN={NAME}): it is no authority")
+    only(problems(own.pem, own.key_pem(), authority=own.pem), f"{AUTHORITY} (CN={NAME}): it is no CA")
 
 
 def test_what_nobody_knows() -> None:
     only(
-        problems(pem(LEAF, BETWEEN, ROOT), authority=""), "certificate 3 (CN=Root): it is its own authority", AUTHORITY
+        problems(pem(LEAF, BETWEEN, ROOT), authority=""), "certificate 3 (CN=Root): it is its own CA", AUTHORITY
     )
     own = issue(NAME, names=NAMES, ca=True)
-    only(problems(own.pem, own.key_pem(), authority=""), f"{CHAIN} (CN={NAME}): it is its own authority")
+    only(problems(own.pem, own.key_pem(), authority=""), f"{CHAIN} (CN={NAME}): it is its own CA")
     only(problems(LEAF.pem, authority=""), "it comes alone", "Add the one of CN=Between", kind="warning")
 
 

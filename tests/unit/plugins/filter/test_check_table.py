@@ -11,8 +11,8 @@ def test_columns_are_aligned_and_what_is_wrong_is_named() -> None:
     }
     assert check_table(found) == {
         "lines": [
-            "host     what           ok   detail",
-            "control  webapp         yes  answers",
+            "host     what              ok   detail",
+            "control  webapp            yes  answers",
             "w1       end-to-end probe  NO   no registry",
         ],
         "wrong": ["w1: end-to-end probe"],

@@ -134,11 +134,11 @@ def test_a_damaged_file_of_logins_is_no_login(invoke: Invoke, docker: Docker, tm
         ("Error response from daemon: unauthorized: incorrect username or password", ["refuses the login"]),
         (
             GET + "x509: certificate signed by unknown authority",
-            ["does not know the authority", "gateway_ca_file", "registry_client_ca_file"],
+            ["does not know the CA", "gateway_ca_file", "registry_client_ca_file"],
         ),
         (
             GET + "tls: failed to verify certificate: x509: certificate signed by unknown authority",
-            ["does not know the authority"],
+            ["does not know the CA"],
         ),
         (
             GET + "x509: certificate is valid for other.example.com, not registry.example.com",
