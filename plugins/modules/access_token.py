@@ -21,10 +21,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows whether the token is known, never the token.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   token:
     description:
@@ -38,6 +34,7 @@ options:
     choices: [present]
     default: present
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.webapp
   - selfhosted.trigger_dev.webapp.login
 author:

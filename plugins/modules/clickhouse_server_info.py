@@ -11,16 +11,8 @@ description:
   - Logs in over HTTP as the webapp does and reads the version and the rights of the user. Nothing is written.
   - Fails when the server cannot be reached, when its certificate is not accepted, or when it refuses the login.
 attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
   platform:
-    support: full
     description: Linux. Needs nothing but Python on the host.
-    platforms: linux
 options:
   url:
     description:
@@ -33,6 +25,7 @@ options:
     type: str
     default: ""
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.service
 author:
   - The selfhosted.trigger_dev maintainers

@@ -28,9 +28,7 @@ attributes:
     support: full
     description: Shows C(daemon.json) before and after.
   platform:
-    support: full
     description: Linux with systemd.
-    platforms: linux
 requirements:
   - systemd, and the C(docker) command if the engine is running
 options:
@@ -60,6 +58,8 @@ options:
     description: Seconds that the engine may take to come back, or to take over what was reloaded.
     type: int
     default: 60
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 """

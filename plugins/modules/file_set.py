@@ -24,10 +24,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows names, owners and modes, and content only of those O(files) that may be shown.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description: The folder.
@@ -94,6 +90,8 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 """

@@ -10,17 +10,6 @@ short_description: See whether containers run and disks have space
 description:
   - Looks at the Docker Engine, at each service of the given Compose projects, and at the free space of disks.
   - Reports what it finds and does not fail because of it, so that one fault does not hide the others.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 requirements:
   - the C(docker) command on the host, with Compose
 options:
@@ -39,6 +28,8 @@ options:
     description: Share of a disk that must be free, in percent.
     type: float
     default: 10
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
 author:
   - The selfhosted.trigger_dev maintainers
 """

@@ -12,17 +12,6 @@ description:
     given addresses. Nothing is sent to them.
   - Needs nothing but Python on the host, in particular no Docker Engine. It judges nothing; the filter
     P(selfhosted.trigger_dev.host_problems#filter) does.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   paths:
     description:
@@ -62,6 +51,8 @@ options:
       - Given back in RV(host.clock), so that the clocks can be compared.
       - Unset means that the host's own time is given back.
     type: float
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
 author:
   - The selfhosted.trigger_dev maintainers
 """

@@ -10,22 +10,13 @@ short_description: Read an htpasswd file
 description:
   - Reads the file, so that the filter P(selfhosted.trigger_dev.htpasswd#filter) can keep the hashes that still fit.
   - The result holds hashes of passwords, so it is hidden as with C(no_log). An error is shown.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description: Path of the file. One that does not exist is empty.
     type: path
     required: true
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
 author:
   - The selfhosted.trigger_dev maintainers
 """

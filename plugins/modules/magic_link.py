@@ -21,10 +21,6 @@ attributes:
   diff_mode:
     support: none
     description: A link has no state to compare with.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   origin:
     description:
@@ -39,6 +35,7 @@ options:
     type: int
     default: 20
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.webapp
   - selfhosted.trigger_dev.webapp.login
 author:

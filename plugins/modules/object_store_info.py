@@ -20,9 +20,7 @@ attributes:
     support: N/A
     description: Changes nothing that stays.
   platform:
-    support: full
     description: Linux. Needs nothing but Python on the host.
-    platforms: linux
 options:
   url:
     description: Address of the server, C(scheme://host:port). Buckets are asked for by path, as the webapp does it.
@@ -45,6 +43,7 @@ options:
     type: str
     required: true
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.service
 author:
   - The selfhosted.trigger_dev maintainers

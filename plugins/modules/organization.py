@@ -18,10 +18,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the name.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   name:
     description: Name of the organisation, 3 to 50 characters.
@@ -39,6 +35,7 @@ options:
     choices: [present]
     default: present
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.webapp
   - selfhosted.trigger_dev.webapp.login
 author:

@@ -12,17 +12,6 @@ description:
     of the user. Nothing is written.
   - Fails when the server cannot be reached, when its certificate is not accepted, or when it refuses the login.
   - Needs neither a driver nor C(psql), so it works on a host on which nothing is installed yet.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   url:
     description:
@@ -48,6 +37,7 @@ options:
       - When it does not run, there is nothing to look at, and RV(postgres_server) is V(null).
     type: str
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.service
 author:
   - The selfhosted.trigger_dev maintainers

@@ -18,10 +18,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the name.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   name:
     description: Name of the project.
@@ -45,6 +41,7 @@ options:
     choices: [present]
     default: present
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.webapp
 author:
   - The selfhosted.trigger_dev maintainers

@@ -19,10 +19,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the lines of C(/etc/hosts) and the certificates, which are no secret.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   registry:
     description: The registry as it stands in image references, C(host[:port]).
@@ -44,6 +40,8 @@ options:
     description: Folder in which Docker looks for CAs, one folder for each registry.
     type: path
     default: /etc/docker/certs.d
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

@@ -22,9 +22,7 @@ attributes:
     support: none
     description: An image has no text.
   platform:
-    support: full
     description: Linux with the command line of Docker.
-    platforms: linux
 options:
   registry:
     description: The registry, C(host[:port]). Not used with O(container).
@@ -58,6 +56,8 @@ options:
     description: Password to log in with.
     type: str
     required: true
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

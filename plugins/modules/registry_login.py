@@ -22,9 +22,7 @@ attributes:
     support: none
     description: A login is a secret.
   platform:
-    support: full
     description: Linux with the command line of Docker.
-    platforms: linux
 options:
   registry:
     description: The registry as it stands in image references, C(host[:port]).
@@ -42,6 +40,8 @@ options:
     description: User of the host who keeps the login. Empty means that nobody does.
     type: str
     default: ""
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

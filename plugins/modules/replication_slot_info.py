@@ -12,17 +12,6 @@ description:
   - A slot that nobody reads keeps the write-ahead log for ever, until the disk is full. Runs are missing in the
     dashboard long before that.
   - Reports what it finds and does not fail because of it, so that one fault does not hide the others.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   names:
     description: Names of the slots that must be there.
@@ -34,6 +23,7 @@ options:
     type: int
     default: 1073741824
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.database
 author:
   - The selfhosted.trigger_dev maintainers

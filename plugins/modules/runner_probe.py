@@ -26,10 +26,6 @@ attributes:
   diff_mode:
     support: N/A
     description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   image:
     description:
@@ -78,6 +74,7 @@ options:
     type: int
     default: 60
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.socket_proxy
 author:
   - The selfhosted.trigger_dev maintainers

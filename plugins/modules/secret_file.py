@@ -21,10 +21,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows names and the mode of the file, never values.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description:
@@ -67,6 +63,8 @@ options:
         It is never generated anew.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

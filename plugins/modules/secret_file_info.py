@@ -10,17 +10,6 @@ short_description: Read the secrets that secret_file keeps
 description:
   - Reads the file that M(selfhosted.trigger_dev.secret_file) keeps, and changes nothing.
   - The module returns secrets, so the result is hidden as with C(no_log). An error is shown.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description: Path of the file.
@@ -34,6 +23,8 @@ options:
     description: Another way out, a sentence that ends an error message.
     type: str
     default: ""
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

@@ -18,10 +18,6 @@ attributes:
   diff_mode:
     support: N/A
     description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   calls:
     description: Calls to make, and how each must be answered.
@@ -49,6 +45,7 @@ options:
     type: int
     default: 0
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.socket_proxy
 author:
   - The selfhosted.trigger_dev maintainers

@@ -13,16 +13,8 @@ description:
     ACME server for its certificate has none in the first minute.
   - Fails when it is not accepted in time; the message says what was wrong the last time.
 attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
   platform:
-    support: full
     description: Linux. Needs nothing but Python on the host.
-    platforms: linux
 options:
   name:
     description: Name (or IP address) that the certificate has to be valid for.
@@ -41,6 +33,7 @@ options:
     type: int
     default: 30
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.service
 author:
   - The selfhosted.trigger_dev maintainers

@@ -17,16 +17,8 @@ description:
     with IPv6 and ACME servers try these first. From a host without a way to IPv6 they cannot be tried.
   - Never fails because of what it finds.
 attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
   platform:
-    support: full
     description: Linux. Needs nothing but Python on the host.
-    platforms: linux
 options:
   endpoints:
     description: What to ask.
@@ -63,6 +55,8 @@ options:
     description: Seconds that each of connection and answer may take.
     type: int
     default: 10
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
 author:
   - The selfhosted.trigger_dev maintainers
 seealso:

@@ -23,10 +23,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the name.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description:
@@ -45,6 +41,7 @@ options:
     choices: [present]
     default: present
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.database
   - selfhosted.trigger_dev.database.group
 author:

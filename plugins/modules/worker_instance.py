@@ -19,10 +19,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the names.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   names:
     description: Names of the instances. Those without a row are passed over.
@@ -42,6 +38,7 @@ options:
     choices: [absent]
     default: absent
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.database
   - selfhosted.trigger_dev.database.group
 author:

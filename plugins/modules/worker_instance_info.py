@@ -14,17 +14,6 @@ description:
   - With O(max_age) it waits until each of the named instances has a heartbeat that is young enough.
   - A supervisor sends its first heartbeat 30 seconds after its start and one every 30 seconds from then on,
     so a healthy age is 0 to 35 seconds.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   names:
     description:
@@ -46,6 +35,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.database
   - selfhosted.trigger_dev.database.group
 author:

@@ -27,10 +27,6 @@ attributes:
   diff_mode:
     support: none
     description: A token is a secret.
-  platform:
-    support: full
-    description: Linux.
-    platforms: linux
 options:
   path:
     description:
@@ -64,6 +60,7 @@ options:
     type: int
     default: 1000
 extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.database
   - selfhosted.trigger_dev.database.group
 author:
