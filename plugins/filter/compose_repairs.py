@@ -59,11 +59,12 @@ def compose_repairs(
     files = {f"{directory}/{path}": time for path, time in modified.items()}
     ours = [container for container in result.get("containers", []) if container["Service"] in services]
     paused = [container["Name"] for container in ours if container["State"] == "paused"]
+    # Health checks fail while a container is paused, and Compose ends at one that goes on and is unhealthy for it.
     broken = {
         container["Service"]
         for container in ours
-        if container["Name"] not in paused
-        and _is_broken(
+        if container["Name"] in paused
+        or _is_broken(
             container, services[container["Service"]], did.get(container["Name"], set()), files, failed="msg" in result
         )
     }

@@ -62,9 +62,10 @@ def test_what_has_only_just_begun_is_left_in_peace() -> None:
     assert repairs(container("database"), container("web", "running", "starting"), msg=FAILED) == NOTHING
 
 
-def test_a_paused_container_goes_on_and_is_not_killed() -> None:
+def test_a_paused_container_goes_on_so_that_it_can_stop_and_is_made_anew() -> None:
+    """Its health checks have failed meanwhile: it would go on as unhealthy, where Compose ends (seen)."""
     found = repairs(container("database", "paused", ""), container("web"), msg="cannot start a paused container")
-    assert found == NOTHING | {"resume": ["database-1"]}
+    assert found == NOTHING | {"resume": ["database-1"], "recreate": ["database"]}
 
 
 def test_what_cannot_be_started_is_made_anew_with_what_stands_still_behind_it() -> None:
