@@ -25,7 +25,7 @@ set -eu
 cd /etc/caddy
 HOST_ADDRESS=$(ip route | awk '$1 == "default" {print $3}')
 export HOST_ADDRESS
-sed -e 's/\\bca trigger\\b/ca renewed/' -e 's,import clients/,import /etc/caddy/clients/,' Caddyfile > /tmp/renewed
+sed -e 's/\\bca trigger\\b/ca renewed/' -e 's,import \\([a-z-]*[./]\\),import /etc/caddy/\\1,' Caddyfile > /tmp/renewed
 grep -q 'ca renewed' /tmp/renewed
 caddy reload --config /tmp/renewed --adapter caddyfile
 """
