@@ -158,6 +158,7 @@ FILES[GATEWAY] = {
     "gateway/config": OF_THE_GATEWAY,
     "gateway/config/Caddyfile": ("file", 0o400, 65532, 65532),
     "gateway/config/gateway.sh": ("file", 0o400, 65532, 65532),
+    "gateway/config/registry-writers.caddy": ("file", 0o400, 65532, 65532),
     # A file for each worker in it.
     "gateway/config/clients": OF_THE_GATEWAY,
     "gateway/data": OF_THE_GATEWAY,
