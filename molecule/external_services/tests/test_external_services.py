@@ -128,6 +128,8 @@ def test_their_secrets_are_nowhere_else(control: Node, secrets: Secrets) -> None
 # The keys of the bucket are asked for before anything is tried.
 OTHER_PASSWORD = {
     "postgres_password": "of-nobody",
+    # Without one the run ends before it asks any service.
+    "registry_password": "of-nobody",
     "object_store_access_key": "access-of-nobody",
     "object_store_secret_key": "secret-of-nobody",
 }
