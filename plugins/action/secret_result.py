@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the actions of modules that return secrets have in common.
+"""Action secret_result: runs a module that returns secrets, hides its result, shows its error.
 
-With `no_log` a task hides its error too, and whoever reads it must guess. Here the result of a success is hidden, and
-of a failure nothing is left but its message, which never holds a secret.
+meta/runtime.yml says which modules have it. With `no_log` a task hides its error too, and its reader must guess. Here
+the result of a success is hidden, and of a failure nothing is left but its message, which never holds a secret.
 """
 
 from __future__ import annotations

@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Action secret_file_info: runs the module, hides its result, shows its error."""
-
-from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._secret_result import ActionModule
-
-__all__ = ["ActionModule"]
