@@ -7,10 +7,6 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 attributes:
-  check_mode:
-    description: Can run in check mode and predict the change.
-  diff_mode:
-    description: Returns what changed when in diff mode.
   platform:
     description: Linux.
     support: full

@@ -12,7 +12,7 @@ description:
     address, printed after this request, in the log of the webapp's container.
   - A webapp without a mail transport prints its mails there. With one the link is mailed, and the module says so.
   - A user that does not exist yet is made by asking.
-  - The link lets whoever has it log in for 30 minutes, so the result is hidden as with C(no_log). An
+  - Anyone with the link can log in for 30 minutes, so the result is hidden as with C(no_log). An
     error is shown.
 attributes:
   check_mode:

@@ -16,6 +16,7 @@ description:
 attributes:
   check_mode:
     support: full
+    description: Predicts truly.
   diff_mode:
     support: full
     description: Shows the lines of C(/etc/hosts) and the certificates, which are no secret.

@@ -55,7 +55,7 @@ EXAMPLES = r"""
     username: trigger
     password: "{{ vault_registry_password }}"
 
-- name: Have it logged in permanently
+- name: Keep the login
   selfhosted.trigger_dev.registry_login:
     registry: registry.example.com
     username: ci
