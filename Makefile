@@ -68,6 +68,7 @@ lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	ansible-lint --offline --strict
 	yamllint --strict .
 	ruff check
+	ruff format --check
 	mypy
 	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
 

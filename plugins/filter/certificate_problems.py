@@ -237,9 +237,7 @@ def _links(chain: Sequence[Certificate]) -> Iterable[Problem]:
         if not issued(one, following):
             yield error(f"{one}: its issuer is {one.issuer}, not the one after it ({following.subject}). {ORDER}")
         elif not following.is_authority:
-            yield error(
-                f"{following}: it issued the one before it, and is no CA (CA:TRUE). Get both from a CA"
-            )
+            yield error(f"{following}: it issued the one before it, and is no CA (CA:TRUE). Get both from a CA")
 
 
 def _public_end(chain: Sequence[Certificate]) -> Iterable[Problem]:

@@ -80,7 +80,6 @@ def run_playbook(folder: Path, playbook: str, options: list[str]) -> Play:
     return Play(done.returncode, done.stdout + done.stderr)
 
 
-
 def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch: Path) -> dict[str, Play]:
     """Run these plays once for every row."""
     playbook = scratch / "playbook.yml"

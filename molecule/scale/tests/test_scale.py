@@ -78,9 +78,7 @@ def test_a_change_rolls_through_the_workers_one_after_the_other(story: Story, tr
     assert play.output.count("PLAY [Update the running workers in batches]") == 4
     assert not play.changed[CONTROL]
     # Workers ask all the time, so there is always a request to end.
-    released = [
-        change for change in play.changes if change.endswith("End dequeue requests without a client")
-    ]
+    released = [change for change in play.changes if change.endswith("End dequeue requests without a client")]
     assert len(released) == 4, play.changes
     traffic.rolled = (began, time.time())
 

@@ -278,9 +278,7 @@ def test_an_authority_that_is_none() -> None:
 
 
 def test_what_nobody_knows() -> None:
-    only(
-        problems(pem(LEAF, BETWEEN, ROOT), authority=""), "certificate 3 (CN=Root): it is its own CA", AUTHORITY
-    )
+    only(problems(pem(LEAF, BETWEEN, ROOT), authority=""), "certificate 3 (CN=Root): it is its own CA", AUTHORITY)
     own = issue(NAME, names=NAMES, ca=True)
     only(problems(own.pem, own.key_pem(), authority=""), f"{CHAIN} (CN={NAME}): it is its own CA")
     only(problems(LEAF.pem, authority=""), "it comes alone", "Add the one of CN=Between", kind="warning")
