@@ -48,6 +48,14 @@ options:
     description: Reference of the image that is pushed.
     type: str
     required: true
+  zstd_name:
+    description:
+      - Name in the same repository, C(path:tag), of the same image with one more layer, which is compressed with zstd.
+        It is written where it is missing. Empty for none.
+      - Engines with the classic image store push gzip only, so the module writes this layer over the HTTP interface of
+        the registry.
+    type: str
+    default: ""
   username:
     description: Name to log in with.
     type: str
@@ -70,6 +78,7 @@ EXAMPLES = r"""
     container: trigger-registry-trigger-registry-1
     name: trigger/probe:1
     source: docker.io/library/registry:2.8.3
+    zstd_name: trigger/probe:1-zstd
     username: trigger
     password: "{{ vault_registry_password }}"
 """
@@ -101,7 +110,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._registry import RegistryError, host_of
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._registry_api import Registry, add_zstd_layer
 
 CHUNK_BYTES = 65536
 CONNECT_SECONDS = 10
@@ -117,6 +128,7 @@ class Parameters:
     insecure: bool
     name: str
     source: str
+    zstd_name: str
     username: str
     password: str
 
@@ -127,6 +139,8 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
         raise RegistryError("Set either registry or container.")
     if given.registry:
         host_of(given.registry)
+    if given.zstd_name and given.zstd_name.rpartition(":")[0] != given.name.rpartition(":")[0]:
+        raise RegistryError("name and zstd_name must differ in the tag only.")
     return given
 
 
@@ -210,6 +224,23 @@ def bring(wanted: Parameters, registry: str, runner: Run) -> bool:
     return True
 
 
+def add_zstd(wanted: Parameters, registry: str) -> bool:
+    """Write the image with a layer in zstd unless the registry holds it; says whether it was written."""
+    repository, _, tag = wanted.zstd_name.rpartition(":")
+    plain = bool(wanted.insecure or wanted.container)
+    api = Registry(registry, repository, wanted.username, wanted.password, plain=plain)
+    if api.manifest(tag) is not None:
+        return False
+    add_zstd_layer(api, wanted.name.rpartition(":")[2], tag)
+    return True
+
+
+def both(wanted: Parameters, registry: str, runner: Run) -> bool:
+    """Bring what the registry lacks of the two; says whether it lacked any."""
+    pushed = bring(wanted, registry, runner)
+    return bool(wanted.zstd_name and add_zstd(wanted, registry)) or pushed
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -219,6 +250,7 @@ def main() -> None:
             "insecure": {"type": "bool", "default": False},
             "name": {"type": "str", "required": True},
             "source": {"type": "str", "required": True},
+            "zstd_name": {"type": "str", "default": ""},
             "username": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
         },
@@ -231,10 +263,10 @@ def main() -> None:
             pass
         elif wanted.container:
             with passage(address_of(wanted.container, run), wanted.container_port) as registry:
-                changed = bring(wanted, registry, run)
+                changed = both(wanted, registry, run)
         else:
-            changed = bring(wanted, wanted.registry, run)
-    except RegistryError as error:
+            changed = both(wanted, wanted.registry, run)
+    except (RegistryError, ServiceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, registry_image={"name": wanted.name, "source": wanted.source})
 

@@ -111,6 +111,21 @@ def test_nothing_else_was_replaced(move: Move) -> None:
     assert moved == {WEBAPP, SUPERVISOR}
 
 
+def test_workers_proved_that_they_unpack_zstd(move: Move, control: Node, deployment: Deployment) -> None:
+    """The CLI pushes task images so from 4.5 on; the engine here, Debian 12's 20.10, calls the program for it."""
+    url = f"{deployment.registry_origin}/v2/trigger/probe/manifests/1-zstd"
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    status, answer = control.http(url, headers=accept, user="trigger", password_of="registry_password")
+    assert status == 200
+    kinds = [layer["mediaType"].rpartition("+")[2] for layer in json.loads(answer)["layers"]]
+    assert kinds == ["gzip"] * (len(kinds) - 1) + ["zstd"]
+    assert len(kinds) > 1
+    pulled = control.output(
+        "docker image inspect --format '{{json .RepoDigests}}' %s", f"{deployment.registry}/trigger/probe:1-zstd"
+    )
+    assert f"{deployment.registry}/trigger/probe@sha256:" in pulled
+
+
 def test_data_is_kept(move: Move) -> None:
     assert move.after.rows == move.before.rows
     assert all(move.before.rows.values())

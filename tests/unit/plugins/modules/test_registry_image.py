@@ -148,3 +148,38 @@ def test_there_is_one_way_to_the_registry(invoke: Invoke, docker: Docker, given:
 def test_a_dry_run_asks_nobody(invoke: Invoke, docker: Docker) -> None:
     assert bring(invoke, check=True, container="trigger-registry")["changed"] is False
     assert docker.calls == []
+
+
+@dataclass
+class Zstd:
+    """A registry that has, or lacks, the image in zstd."""
+
+    held: bool = False
+    written: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __call__(self, *place: str, plain: bool) -> Zstd:
+        assert place == ("registry.example.com", "trigger/probe", "trigger", PASSWORD)
+        assert not plain
+        return self
+
+    def manifest(self, tag: str) -> dict[str, Any] | None:
+        assert tag == "1-zstd"
+        return {} if self.held else None
+
+
+@pytest.mark.parametrize(("pushed", "held"), [(True, True), (True, False), (False, True), (False, False)])
+def test_the_image_in_zstd_is_written_where_it_lacks(
+    invoke: Invoke, docker: Docker, monkeypatch: pytest.MonkeyPatch, pushed: bool, held: bool
+) -> None:
+    """Also where the other is there already, as after an upgrade or an interrupted run."""
+    docker.held, double = pushed, Zstd(held)
+    monkeypatch.setattr(module, "Registry", double)
+    monkeypatch.setattr(module, "add_zstd_layer", lambda *given: double.written.append(given))
+    result = bring(invoke, registry="registry.example.com", zstd_name="trigger/probe:1-zstd")
+    assert result["changed"] is not (pushed and held)
+    assert double.written == ([] if held else [(double, "1", "1-zstd")])
+
+
+def test_the_image_in_zstd_is_in_the_same_repository(invoke: Invoke, docker: Docker) -> None:
+    result = bring(invoke, registry="registry.example.com", zstd_name="trigger/other:1-zstd")
+    assert "differ in the tag only" in result["msg"]
