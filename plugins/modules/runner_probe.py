@@ -44,6 +44,12 @@ options:
   platform:
     description: Platform of task images, as the supervisor is given it. Unset means the engine's own.
     type: str
+  limited:
+    description:
+      - Whether the container gets the limits of the smallest machine preset. A supervisor without machine presets
+        sets none.
+    type: bool
+    default: true
   network:
     description: Docker network of the runners.
     type: str
@@ -150,7 +156,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command im
 PREFIX = "trigger-probe-"
 NAME = re.compile(rf"{PREFIX}[0-9a-f]{{16}}")
 
-# The limits of the smallest machine preset, which every run has.
+# The limits of the smallest machine preset.
 CPUS = 0.5
 MEMORY_BYTES = 512 * 1024**2
 
@@ -237,6 +243,7 @@ class Parameters:
     registry_username: str | None
     registry_password: str | None
     platform: str | None
+    limited: bool
     network: str
     urls: Sequence[str]
     answering: Sequence[str]
@@ -396,8 +403,7 @@ def container(wanted: Parameters, avoid: Sequence[str], name: str) -> dict[str, 
         "HostConfig": {
             "AutoRemove": False,
             "NetworkMode": wanted.network,
-            "NanoCpus": int(CPUS * 10**9),
-            "Memory": MEMORY_BYTES,
+            **({"NanoCpus": int(CPUS * 10**9), "Memory": MEMORY_BYTES} if wanted.limited else {}),
         },
         "Image": wanted.image,
         "AttachStdout": False,
@@ -526,6 +532,7 @@ def main() -> None:
             "registry_username": {"type": "str"},
             "registry_password": {"type": "str", "no_log": True},
             "platform": {"type": "str"},
+            "limited": {"type": "bool", "default": True},
             "network": {"type": "str", "default": "trigger-runner"},
             "urls": {"type": "list", "elements": "str", "default": []},
             "answering": {"type": "list", "elements": "str", "default": []},

@@ -83,6 +83,7 @@ def test_the_probe_of_a_worker_passes(recording: Proxy, recorder: Recorder) -> N
         "x",
         "y",
         None,
+        True,
         "trigger-runner",
         [],
         [],
@@ -115,8 +116,16 @@ def keys(options: dict[str, Any]) -> set[str]:
 def test_the_probe_sends_the_keys_that_a_supervisor_sends() -> None:
     """A key that is not in the rules is refused before the worker takes runs. `supervisor` is upstream's docker.ts."""
     genuine = keys(supervisor("runner-x", []) | {"platform": "linux/amd64"})
-    given = runner_probe.Parameters("", "", 0, IMAGE, None, None, None, "linux/amd64", "trigger-runner", [], [], [], 5)
-    assert keys(runner_probe.container(given, [], "trigger-probe-x")) == genuine | {"Entrypoint", "Cmd"}
+
+    def probe(limited: bool) -> set[str]:
+        given = runner_probe.Parameters(
+            "", "", 0, IMAGE, None, None, None, "linux/amd64", limited, "trigger-runner", [], [], [], 5
+        )
+        return keys(runner_probe.container(given, [], "trigger-probe-x"))
+
+    assert probe(limited=True) == genuine | {"Entrypoint", "Cmd"}
+    # What DOCKER_ENFORCE_MACHINE_PRESETS alone has the supervisor send.
+    assert probe(limited=False) == probe(limited=True) - {"HostConfig.NanoCpus", "HostConfig.Memory"}
     rows = yaml.safe_load((ROOT / "roles/supervisor/vars/main/create.yml").read_text())["__supervisor_create_keys"]
     for series in ("4.2", "4.5"):
         assert {row["key"] for row in rows if "probe" not in row["since"] and row["since"] <= series} == genuine

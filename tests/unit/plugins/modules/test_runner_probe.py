@@ -44,6 +44,7 @@ WANTED = Parameters(
     registry_username="trigger",
     registry_password='pä"ss~~??>>',
     platform=None,
+    limited=True,
     network="trigger-runner",
     urls=["http://supervisor:8020/health"],
     answering=["https://s3.example.com/"],
