@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV := .cache/venv
 READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/molecule/shared
+export PYTHONPATH := $(CURDIR)
 export PYTHONUNBUFFERED := 1
 # Ansible loads its plugins anew in each process that it forks: uncompiled, that is a third of a playbook's processor time (measured).
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,23 +15,24 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 # IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
 export IMAGES ?= doubles
 TESTBED := python -m testbed
-SCENARIOS := scale default tls cluster upgrade external_services
-# Parts of `make test`, begun in this order: the longest scenarios first, so that none runs alone at the end, and beside
-# the one with the most hosts what has none.
+# The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test.
+LONGEST := scale default tls cluster
+SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+# Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
 PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
 JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements.txt requirements-test.txt
 	@command -v python3 >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; }
-	@python3 molecule/shared/testbed/bootstrap.py $(VENV) requirements-test.txt
+	@python3 testbed/bootstrap.py $(VENV) requirements-test.txt
 	@touch $@
 
 lab: $(READY) ## Three hosts, Trigger.dev deployed on them, a task run on a worker (IMAGES=upstream: genuine images)
@@ -82,6 +83,9 @@ proxy: $(READY) ## What the socket proxy passes and refuses, with two versions o
 	pytest --quiet tests/socket_proxy
 
 molecule: $(SCENARIOS:%=molecule-%) ## All scenarios
+
+scenarios: ## The names of the scenarios in JSON, for CI
+	@python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' $(SCENARIOS)
 
 $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 	@$(TESTBED) test-$*

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "molecule" / "shared" / "images")]
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "testbed" / "images")]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.check_table import check_table
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, problems
-from testbed import cluster, lab
 
+from testbed import cluster, lab
 from tools.settings import defaults, specs
 from tools.tables import by_name
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from testbed.common import ROOT
 
+from testbed.common import ROOT
 from tests.plays import render_cases, run_plays
 
 TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")])

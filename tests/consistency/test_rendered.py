@@ -82,7 +82,7 @@ def test_every_service_is_there(projects: Projects) -> None:
 
 
 def test_images_are_those_that_the_testbed_builds(projects: Projects, root: Path) -> None:
-    rows = yaml.safe_load((root / "molecule/shared/images/images.yml").read_text())["images"]
+    rows = yaml.safe_load((root / "testbed/images/images.yml").read_text())["images"]
     built = {row["reference"] for row in rows if "archive" in row}
     assert {row["image"] for _, _, row in services(projects)} <= built
 

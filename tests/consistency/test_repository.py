@@ -18,6 +18,9 @@ from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 
+from testbed import scenario
+from testbed.__main__ import COMMANDS
+
 # Published with the community stack and upstream's examples; later releases of the webapp refuse them.
 # Written in halves, because nothing in the repository may hold them, this file included.
 PUBLISHED = [
@@ -194,7 +197,7 @@ STRANGERS = [
 ]
 # For work on the collection, not with it.
 WORKSHOP = re.compile(
-    r"\.|(tests|molecule|tools|collections|inventories/lab|LICENSES|changelogs/fragments)/"
+    r"\.|(tests|molecule|testbed|tools|collections|inventories/lab|LICENSES|changelogs/fragments)/"
     r"|(Makefile|galaxy\.yml|pyproject\.toml|requirements-test\.txt|REUSE\.toml|renovate\.json|changelogs/config\.yaml)$"
 )
 
@@ -276,13 +279,25 @@ def test_the_link_makes_the_full_name_work_from_a_checkout(root: Path) -> None:
     assert link.resolve() == root
 
 
+def scenarios(root: Path) -> list[str]:
+    """Ask the Makefile for the scenarios that `make test` runs."""
+    listed = subprocess.run(["make", "--silent", "scenarios"], cwd=root, capture_output=True, text=True, check=True)
+    names: list[str] = json.loads(listed.stdout)
+    return names
+
+
+def test_every_folder_of_molecule_is_a_scenario_of_the_tests(root: Path) -> None:
+    """Each once, but the hosts of `make lab`, which no test uses."""
+    folders = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+    assert sorted([*scenarios(root), "lab"]) == folders == list(scenario.SCENARIOS)
+    assert {f"test-{name}" for name in scenarios(root)} <= set(COMMANDS)
+
+
 def targets(root: Path) -> set[str]:
     """Name the targets of the Makefile; a pattern stands for itself."""
     text = (root / "Makefile").read_text()
-    scenarios = re.search(r"^SCENARIOS := (.+)$", text, re.MULTILINE)
-    assert scenarios
     plain = set(re.findall(r"^([a-z][a-z-]*):(?!=)", text, re.MULTILINE))
-    return plain | {f"molecule-{name}" for name in scenarios[1].split()}
+    return plain | {f"molecule-{name}" for name in scenarios(root)}
 
 
 def test_documents_name_commands_that_exist(root: Path, files: dict[str, str]) -> None:
@@ -349,20 +364,23 @@ def test_examples_of_plugins_name_variables_that_exist(root: Path, files: dict[s
 def test_the_workflow_runs_every_part_by_the_one_script(root: Path) -> None:
     assert 'exec make "${@:-test}" < /dev/null' in (root / ".ci/run").read_text(), "all parts, unless some are named"
     jobs = load(root / ".github/workflows/ci.yml")["jobs"]
+    assert jobs["scenarios"]["outputs"] == {"names": "${{ steps.list.outputs.names }}"}
+    (listing,) = (step for step in jobs.pop("scenarios")["steps"] if step.get("id") == "list")
+    assert listing["run"] == 'echo "names=$(make scenarios)" >> "$GITHUB_OUTPUT"'
+    matrix = jobs["scenario"]["strategy"]["matrix"]
+    assert matrix == {"scenario": "${{ fromJSON(needs.scenarios.outputs.names) }}"}
     run = [
-        step["run"].replace("${{ matrix.scenario }}", scenario)
+        step["run"].replace("${{ matrix.scenario }}", name)
         for job in jobs.values()
         for step in job["steps"]
         if "run" in step
-        for scenario in job.get("strategy", {}).get("matrix", {}).get("scenario", [""])
+        for name in (scenarios(root) if "strategy" in job else [""])
     ]
     assert [line for line in run if ".ci/run " not in line] == []
     makefile = (root / "Makefile").read_text()
-    scenarios = re.search(r"^SCENARIOS := (.+)$", makefile, re.MULTILINE)
     parts = re.search(r"^PARTS := (.+?) \$\(", makefile, re.MULTILINE)
-    assert scenarios
     assert parts
-    wanted = {*parts[1].split(), *(f"molecule-{name}" for name in scenarios[1].split())}
+    wanted = {*parts[1].split(), *(f"molecule-{name}" for name in scenarios(root))}
     assert {word for line in run for word in line.split(".ci/run ")[1].split()} == wanted
 
 

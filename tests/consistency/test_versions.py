@@ -57,7 +57,7 @@ def test_the_default_is_the_tested_release_of_a_line(root: Path) -> None:
 
 
 def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
-    rows = yaml.safe_load((root / "molecule/shared/images/images.yml").read_text())["images"]
+    rows = yaml.safe_load((root / "testbed/images/images.yml").read_text())["images"]
     for line in lines(root):
         for image in ("trigger.dev", "supervisor"):
             assert f"ghcr.io/triggerdotdev/{image}:{line['tested']}" in {row["reference"] for row in rows}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from testbed.common import ROOT
 
 # The first word of a task's name. One that is missing here is added with thought: it must say what is brought about.

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule/shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from testbed import preloaded
 

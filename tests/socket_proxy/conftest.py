@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from testbed import engine
 from testbed.common import IMAGES, docker
-
 from tests.socket_proxy import proxies
 from tests.socket_proxy.proxies import IMAGE, RUN, Proxy, Recorder
 from tests.socket_proxy.requests import MARK

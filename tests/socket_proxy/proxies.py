@@ -17,7 +17,6 @@ from typing import Any
 
 from testbed import images
 from testbed.common import IMAGES, LABEL, ROOT, docker, lock
-
 from tests.plays import render_cases, template
 
 LABELS = ("--label", f"{LABEL}=proxy")

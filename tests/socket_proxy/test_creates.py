@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import runner_probe
-from testbed.common import ROOT, docker
 
+from testbed.common import ROOT, docker
 from tests.socket_proxy.conftest import RUNNERS, Marker
 from tests.socket_proxy.proxies import IMAGE, Proxy, Recorder
 from tests.socket_proxy.requests import JSON, create, dockerode, http, supervisor, task

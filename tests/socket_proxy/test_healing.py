@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.common import docker
 
+from testbed.common import docker
 from tests.socket_proxy import proxies
 from tests.socket_proxy.conftest import OWN
 from tests.socket_proxy.proxies import RUN

@@ -93,7 +93,7 @@ def run(interpreter: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [folder / "bin/python", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'molecule/shared'}:{folder / 'host'}", "TESTS_WITHOUT_KERNEL": "1"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder / 'host'}", "TESTS_WITHOUT_KERNEL": "1"},
         capture_output=True,
         text=True,
         check=False,

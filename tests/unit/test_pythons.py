@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from testbed.common import ROOT
 
+from testbed.common import ROOT
 from tests.unit import pythons
 
 FOLDERS = ("plugins/modules", "plugins/module_utils", "roles/*/files")

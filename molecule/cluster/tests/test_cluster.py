@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from testbed.cluster import Run
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import Deployment, differences
 from verification.nodes import Node
 
+from testbed.cluster import Run
+from testbed.hello import Hello
+
 
 @pytest.fixture(scope="session")
 def operated(deployment: Deployment) -> Node:
-    """The worker whose engine an operator has set up (molecule/shared/prepare.yml)."""
+    """The worker whose engine an operator has set up (testbed/prepare.yml)."""
     (node,) = (node for node in deployment.nodes if node.name == "worker1.cluster")
     return node
 

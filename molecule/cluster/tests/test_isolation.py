@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from testbed.common import docker
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
+
+from testbed.common import docker
 
 PROGRAM = "/opt/trigger/firewall/runner_firewall.py"
 METADATA = "169.254.169.254"

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import Deployment, Play, differences
 from verification.nodes import Node
 from verification.secrets import Secrets, leaks
+
+from testbed.hello import Hello
 
 pytestmark = pytest.mark.breaks
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.hello import Hello
 from verification.deployment import Deployment, Play
 from verification.nodes import Node
 from verification.outage import Outages, outages
 from verification.secrets import Secrets, leaks
+
+from testbed.hello import Hello
 
 pytestmark = pytest.mark.changes
 

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import POSTGRES, Deployment, differences
 from verification.nodes import Node
 from verification.secrets import Secrets, leaks
+
+from testbed.hello import Hello
 
 pytestmark = pytest.mark.breaks
 

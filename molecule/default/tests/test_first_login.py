@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.cluster import Cluster, http
 from verification.deployment import Deployment, Play
+
+from testbed.cluster import Cluster, http
 
 pytestmark = pytest.mark.changes
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from verification.deployment import Deployment
+
 from testbed import node
 from testbed.common import ROOT, docker
-from verification.deployment import Deployment
 
 HOST = "bare.default"
 NAMES = ("trigger.example.com", "registry.trigger.example.com", "objects.trigger.example.com")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from testbed.cluster import Run
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
+
+from testbed.cluster import Run
 
 
 def test_one_host_has_both_parts(deployment: Deployment) -> None:

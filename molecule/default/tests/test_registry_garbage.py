@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from testbed.hello import Hello
 from verification.deployment import Deployment, Play
 from verification.nodes import Node
+
+from testbed.hello import Hello
 
 pytestmark = pytest.mark.changes
 

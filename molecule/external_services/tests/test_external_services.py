@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.cluster import Cluster
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import Deployment, Play, differences
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets, leaks
+
+from testbed.cluster import Cluster
+from testbed.hello import Hello
 
 WEBAPP = "trigger-webapp-webapp-1"
 CONTROL = {

@@ -6,6 +6,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "shared" / "testinfra")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "testbed" / "testinfra")]
 
 pytest_plugins = ["verification.plugin", "story"]

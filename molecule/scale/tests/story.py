@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.hello import Hello
 from traffic import Traffic
 from verification.deployment import Deployment, Play
 from verification.nodes import Node
+
+from testbed.hello import Hello
 
 CONTROL, FIRST, SECOND, THIRD, FOURTH = "control.scale", *(f"worker{number}.scale" for number in (1, 2, 3, 4))
 SUPERVISOR, PROXY = "trigger-supervisor-supervisor-1", "trigger-supervisor-docker-socket-proxy-1"

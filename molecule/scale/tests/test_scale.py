@@ -10,14 +10,15 @@ import json
 import time
 
 from story import CONTROL, FIRST, FOURTH, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
-from testbed.cluster import WEBAPP, http
-from testbed.common import docker
 from traffic import Entry, Traffic, ended, history, ledger
 from verification import expected
 from verification.deployment import State, differences
 from verification.nodes import eventually
 from verification.outage import outages
 from verification.secrets import leaks
+
+from testbed.cluster import WEBAPP, http
+from testbed.common import docker
 
 RUNNERS = "docker ps --no-trunc --quiet --filter name=^runner-"
 # What a run may take in all: its sleep, a place in the queue, one attempt in vain.

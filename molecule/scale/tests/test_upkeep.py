@@ -7,10 +7,11 @@ import json
 
 import pytest
 from story import CONTROL, FIRST, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import differences
 from verification.nodes import Node, eventually
+
+from testbed.hello import Hello
 
 FIREWALL = "trigger-runner-firewall"
 DIRECTORY = f"{expected.DIRECTORY}/supervisor"

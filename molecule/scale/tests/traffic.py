@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from verification.deployment import Deployment
+
 from testbed.cluster import Cluster
 from testbed.common import TestbedError
 from testbed.hello import TASK
-from verification.deployment import Deployment
 
 # Every run sleeps this long, one after the other; a run is longer than any change of a supervisor takes.
 LENGTHS = (20, 25, 35)

@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from testbed.developer import Developer
-from testbed.hello import Hello
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
+
+from testbed.developer import Developer
+from testbed.hello import Hello
 
 
 @pytest.fixture(scope="session")

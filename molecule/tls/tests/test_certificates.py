@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from testbed.cluster import Run
-from testbed.common import TestbedError
-from testbed.developer import Developer
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
 from wire import certificate, chain
+
+from testbed.cluster import Run
+from testbed.common import TestbedError
+from testbed.developer import Developer
 
 ROOT_KEY = f"{expected.DIRECTORY}/gateway/authority/root.key"
 NAMES = ("trigger.tls", "registry.trigger.tls")

@@ -9,13 +9,14 @@ import re
 import uuid
 
 import pytest
-from testbed.cluster import address, http
-from testbed.developer import Developer
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
 from verification.secrets import Secrets
 from wire import WEBAPP, scan, send, send_all
+
+from testbed.cluster import address, http
+from testbed.developer import Developer
 
 DOOR = {80, 443}
 # They take a connection from everybody, and answer with a refusal.

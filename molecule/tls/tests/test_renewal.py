@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from testbed.developer import Developer
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets
 from wire import GATEWAY, certificate, hold
+
+from testbed.developer import Developer
 
 SUPERVISOR = "trigger-supervisor-supervisor-1"
 # Another CA of the same root: Caddy has to make every certificate anew, and nobody has to trust anybody new.

@@ -18,14 +18,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from machines import now
 from test_renewal import worker_headers
-from testbed.cluster import Run, address
-from testbed.common import TestbedError
-from testbed.developer import Developer
 from verification import expected
 from verification.deployment import Deployment, Play
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets, leaks
 from wire import GATEWAY, Held, certificate, chain, hold, send
+
+from testbed.cluster import Run, address
+from testbed.common import TestbedError
+from testbed.developer import Developer
 
 pytestmark = pytest.mark.changes
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from testbed.cluster import Run, http
-from testbed.hello import Hello, State
 from verification import expected
 from verification.deployment import Deployment, Play, differences
 from verification.nodes import Node, eventually
 from verification.outage import Outages, outages
 from verification.secrets import Secrets, leaks
+
+from testbed.cluster import Run, http
+from testbed.hello import Hello, State
 
 OLD, NEW = "v4.2.0", "v4.5.12"
 WEBAPP, SUPERVISOR = "trigger-webapp-webapp-1", "trigger-supervisor-supervisor-1"

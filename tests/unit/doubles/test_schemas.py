@@ -37,7 +37,7 @@ FREE = ("NODE_OPTIONS",)
 @pytest.mark.parametrize("program", ["webapp", "supervisor"])
 def test_the_schema_is_as_strict_as_the_double(program: str, line: str) -> None:
     schema = parse_schema((ROOT / f"roles/webapp/files/schema/{line}.tsv").read_text())[program]
-    table = rules.load(ROOT / f"molecule/shared/images/doubles/{program}/rules.yml", line)
+    table = rules.load(ROOT / f"testbed/images/doubles/{program}/rules.yml", line)
     for rule in table:
         if rule.effect != "exit" or rule.kind in BY_VALUE:
             continue

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed import common
 
+from testbed import common
 from tests.unit.roles.hosts import BRIDGE, CONTROL, HOST, INTERNET, METADATA, SUPERVISOR, TELEMETRY, UPLINK
 from tests.unit.roles.programs import ROLES, load
 

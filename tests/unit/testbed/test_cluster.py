@@ -7,8 +7,8 @@ import socket
 from dataclasses import replace
 
 import pytest
-from testbed import cluster, common
 
+from testbed import cluster, common
 from tests.unit.plugins.modules.servers import certificate, serving
 
 ORIGIN = "https://trigger.example"

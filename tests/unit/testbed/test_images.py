@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from testbed import common, images
 
 DOCKERFILE = """\
@@ -101,7 +102,7 @@ def test_every_row_of_the_table_can_be_built() -> None:
     assert len({row.reference for row in rows}) == len({(row.key, row.version) for row in rows}) == len(rows)
     assert all(row.reference.endswith(row.version) for row in rows)
     for row in rows:
-        dockerfile = images.SERVICES / row.key / "Dockerfile"
+        dockerfile = row.folder / "Dockerfile"
         assert dockerfile.exists(), row.key
         for source in images.sources(dockerfile.read_text()):
             # Wheels are downloaded when the image is built.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from testbed import cluster, common, engine, hello, lab, scenario
 
 

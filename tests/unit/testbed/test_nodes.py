@@ -13,7 +13,8 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from testbed.common import SHARED
+
+from testbed.common import TESTBED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps anything")
 
@@ -23,7 +24,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have the node's program at work, with a folder of this test."""
     # It is put back at the end.
     monkeypatch.setattr(zipimport, "_compile_source", zipimport._compile_source)  # type: ignore[attr-defined]
-    monkeypatch.syspath_prepend(SHARED / "nodes")
+    monkeypatch.syspath_prepend(TESTBED / "nodes")
     program = importlib.import_module("compiled_modules")
     del sys.modules[program.__name__]
     monkeypatch.setattr(program, "FOLDER", str(tmp_path / "kept"))

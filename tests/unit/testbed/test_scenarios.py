@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from testbed import images, lab, scenario
 from testbed.common import LABEL, ROOT
 

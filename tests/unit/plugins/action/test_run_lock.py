@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.action.run_lock import Holder, alive, started, told
-from testbed.common import ROOT
 
+from testbed.common import ROOT
 from tests.plays import run_plays
 
 SOMEBODY = Holder("another-machine", 4711, "1", "anna", "laptop", "2026-11-28 10:00:00 UTC", "site")

@@ -7,11 +7,12 @@ from functools import cache
 from typing import Any
 
 import pytest
+from testinfra.host import get_host
+from testinfra.utils.ansible_runner import AnsibleRunner
+
 from testbed.cluster import Cluster, Door, Run, address
 from testbed.developer import Developer
 from testbed.hello import Hello
-from testinfra.host import get_host
-from testinfra.utils.ansible_runner import AnsibleRunner
 
 from . import expected
 from .deployment import Deployment

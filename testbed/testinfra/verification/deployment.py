@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import preloaded
-from testbed.common import ROOT, SHARED
+from testbed.common import ROOT
 
 from . import expected
 from .nodes import Node
@@ -197,7 +197,7 @@ class Deployment:
             command += ["-e", f"@{file}"]
         environment = os.environ | {
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "PYTHONPATH": str(SHARED),
+            "PYTHONPATH": str(ROOT),
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",

@@ -10,9 +10,9 @@ import subprocess
 import tarfile
 
 from .cluster import REGISTRY_USER, Cluster
-from .common import SHARED, TestbedError
+from .common import TESTBED, TestbedError
 
-PROJECT = SHARED / "hello-upstream"
+PROJECT = TESTBED / "hello-upstream"
 # Docker's CLI with buildx; Node.js comes from the image's own packages.
 CLI_IMAGE = "docker.io/library/docker:28-cli"
 

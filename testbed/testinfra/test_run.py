@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from testbed.cluster import Run
-from testbed.hello import Hello
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets, leaks
+
+from testbed.cluster import Run
+from testbed.hello import Hello
 
 CLICKHOUSE = "trigger-webapp-trigger-clickhouse-1"
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-SHARED = ROOT / "molecule" / "shared"
+TESTBED = Path(__file__).resolve().parent
+ROOT = TESTBED.parent
 CACHE = ROOT / ".cache"
 IMAGES = CACHE / "images"
 LAB = CACHE / "lab"

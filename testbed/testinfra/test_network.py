@@ -7,10 +7,11 @@ import json
 import re
 import socket
 
-from testbed.cluster import Run, address
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node
+
+from testbed.cluster import Run, address
 
 ELECTRIC = "trigger-webapp-electric-1"
 # It asks nobody for a password. Postgres is beside it because it replicates from there.

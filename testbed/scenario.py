@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from . import images
-from .common import CACHE, LABEL, TestbedError, docker, stream
+from .common import CACHE, LABEL, ROOT, TestbedError, docker, stream
 
-SCENARIOS = ("default", "cluster", "external_services", "upgrade", "tls", "scale", "lab")
+# Those of the tests, and `lab`, whose hosts are those of `make lab`.
+SCENARIOS = tuple(sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")))
 HOME = CACHE / "molecule"
 
 

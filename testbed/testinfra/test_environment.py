@@ -7,8 +7,9 @@ import importlib.util
 from types import ModuleType
 
 import pytest
-from testbed.common import ROOT
 from verification.nodes import Node
+
+from testbed.common import ROOT
 
 NASTY = {
     "DOLLAR": "a$b$$c${d}$(e)`f`",

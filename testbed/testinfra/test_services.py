@@ -7,11 +7,12 @@ import hashlib
 import json
 
 import yaml
-from testbed.common import ROOT
 from verification import expected
 from verification.deployment import Deployment
 from verification.nodes import Node, eventually
 from verification.secrets import Secrets
+
+from testbed.common import ROOT
 
 REDIS = "trigger-webapp-trigger-redis-1"
 OBJECT_STORE = "trigger-webapp-trigger-seaweedfs-1"

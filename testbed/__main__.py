@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from . import benchmark, engine, images, lab, scenario
 from .common import TestbedError
@@ -17,12 +18,11 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "lab-table": ("run a task on the lab and print what is connected", lab.table),
     "lab-down": ("remove everything that the testbed has made", lab.down),
     "benchmark": ("time the adding of workers to few and to many", benchmark.measure),
-    "test-default": ("run the scenario with one host", lambda: scenario.test("default")),
-    "test-cluster": ("run the scenario with three hosts", lambda: scenario.test("cluster")),
-    "test-external_services": ("run the one with others' services", lambda: scenario.test("external_services")),
-    "test-upgrade": ("run the scenario that moves to the newest version", lambda: scenario.test("upgrade")),
-    "test-scale": ("run the scenario that adds and removes workers", lambda: scenario.test("scale")),
-    "test-tls": ("run the scenario in which everything is behind https", lambda: scenario.test("tls")),
+    **{
+        f"test-{name}": (f"run the scenario {name}", partial(scenario.test, name))
+        for name in scenario.SCENARIOS
+        if name != "lab"
+    },
 }
 
 

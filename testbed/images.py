@@ -22,7 +22,7 @@ from .common import (
     IMAGES,
     LABEL,
     ROOT,
-    SHARED,
+    TESTBED,
     TestbedError,
     docker,
     install,
@@ -39,7 +39,7 @@ BASE = "trigger-testbed/base"
 NODE = "trigger-testbed/node"
 SUITES = ("bookworm", "trixie")
 NODES = ("bookworm-docker", "trixie")
-SERVICES = SHARED / "images"
+SERVICES = TESTBED / "images"
 TABLE = SERVICES / "images.yml"
 ARCHIVES = IMAGES / "archives.json"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -54,10 +54,20 @@ class Service:
 
     key: str
     reference: str
-    context: Path
     archive: str | None = None
+    double: bool = False
     wheels: tuple[str, ...] = ()
     version: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its Dockerfile is."""
+        return SERVICES / "doubles" / self.key if self.double else SERVICES / self.key
+
+    @property
+    def context(self) -> Path:
+        """Doubles share Python code."""
+        return SERVICES if self.double else self.folder
 
 
 def read_table(text: str) -> list[Service]:
@@ -67,8 +77,8 @@ def read_table(text: str) -> list[Service]:
         Service(
             row["key"],
             row["reference"],
-            SERVICES / row["context"],
             row.get("archive"),
+            row.get("double", False),
             tuple(row.get("wheels", ())),
             row.get("version", ""),
         )
@@ -176,7 +186,7 @@ def _wheels(service: Service) -> None:
 def _service(service: Service, base_id: str) -> str:
     if service.wheels:
         _wheels(service)
-    dockerfile = SERVICES / service.key / "Dockerfile"
+    dockerfile = service.folder / "Dockerfile"
     return build(service.reference, service.context, dockerfile, base_id, *service.wheels, version=service.version)
 
 
@@ -184,7 +194,7 @@ def lanes(services: list[Service]) -> list[list[Service]]:
     """Group what begins with the same layer: built at the same time it would be made, and archived, more than once."""
     found: dict[str, list[Service]] = {}
     for service in services:
-        text = (SERVICES / service.key / "Dockerfile").read_text().replace("\\\n", " ")
+        text = (service.folder / "Dockerfile").read_text().replace("\\\n", " ")
         first = next((line for line in text.splitlines() if line.startswith(("RUN", "COPY"))), service.key)
         found.setdefault(first, []).append(service)
     return list(found.values())
@@ -225,7 +235,7 @@ def ensure() -> None:
         install([KEYRING.stem])
     with lock(IMAGES / "lock"), ThreadPoolExecutor(max_workers=2) as pool:
         bases = dict(zip(SUITES, pool.map(base, SUITES), strict=True))
-        nodes = SHARED / "nodes"
+        nodes = TESTBED / "nodes"
         pending = [
             pool.submit(build, f"{NODE}:{node}", nodes, nodes / node / "Dockerfile", bases[node.partition("-")[0]])
             for node in NODES
