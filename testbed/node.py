@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .common import LABEL, ROOT, docker, run
+from .common import LABEL, ROOT, TESTBED, docker, run
 
 BOOT_SECONDS = 120
 
@@ -15,8 +15,9 @@ BOOT_SECONDS = 120
 def platform(scenario: str) -> dict[str, Any]:
     """Give what the first host of a scenario is started with."""
     described = yaml.safe_load((ROOT / f"molecule/{scenario}/molecule.yml").read_text())
-    found: dict[str, Any] = described["platforms"][0]
-    return found
+    options = yaml.safe_load((TESTBED / "nodes/node.yml").read_text())["node_options"]
+    first = described["platforms"][0]
+    return {**options, **first, "volumes": [*options["volumes"], *first.get("volumes", [])]}
 
 
 def start(name: str, row: dict[str, Any], label: str, *flags: str) -> None:

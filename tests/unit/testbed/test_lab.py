@@ -60,7 +60,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def test_a_taken_port_is_named(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "ports", lambda platform: {22: listener} if "lab" in platform["labels"].values() else {})
+    monkeypatch.setattr(lab, "ports", lambda platform: {22: listener} if platform["name"] == lab.CONTROL else {})
     with pytest.raises(common.TestbedError, match=rf"{listener} .*Nothing was changed"):
         lab._check_ports()
 

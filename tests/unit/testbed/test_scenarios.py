@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from testbed import images, lab, scenario
-from testbed.common import LABEL, ROOT
+from testbed.common import ROOT, TESTBED
 
-# What a node differs in: identity, role, address, and the lab's ssh keys.
-OWN = {"name", "groups", "image", "published_ports", "docker_networks", "networks", "labels", "volumes"}
+# What a scenario may say of a host: identity, role, addresses, ssh keys of the lab. The rest: testbed/nodes/node.yml.
+OWN = {"name", "groups", "image", "published_ports", "docker_networks", "networks", "volumes"}
 
 
 def platforms(name: str) -> list[dict[str, Any]]:
@@ -22,38 +22,41 @@ def platforms(name: str) -> list[dict[str, Any]]:
 
 
 def test_nodes_are_set_up_alike() -> None:
-    nodes = [
-        {key: value for key, value in node.items() if key not in OWN}
-        for name in scenario.SCENARIOS
-        for node in platforms(name)
-    ]
-    assert all(node == nodes[0] for node in nodes)
-    assert "privileged" not in nodes[0]
-    assert "SYS_RESOURCE" not in nodes[0]["capabilities"]
-    assert nodes[0]["keep_volumes"] is False
+    for name in scenario.SCENARIOS:
+        for node in platforms(name):
+            assert set(node) <= OWN, node["name"]
+    options = yaml.safe_load((TESTBED / "nodes/node.yml").read_text())["node_options"]
+    assert "privileged" not in options
+    assert "SYS_RESOURCE" not in options["capabilities"]
+    (create,) = yaml.safe_load((TESTBED / "create.yml").read_text())
+    (container,) = (
+        task["community.docker.docker_container"]
+        for task in create["tasks"]
+        if "community.docker.docker_container" in task
+    )
+    for option in options:
+        assert f"node_options.{option}" in container[option]
 
 
 @pytest.mark.parametrize("name", scenario.SCENARIOS)
-def test_objects_carry_the_label_and_the_network_of_their_scenario(name: str) -> None:
+def test_hosts_and_networks_are_named_after_their_scenario(name: str) -> None:
+    created = {f"trigger-{name}"}
     for node in platforms(name):
         # A host's name has no underscores.
         assert node["name"].endswith("." + name.partition("_")[0])
-        assert node["labels"] == {LABEL: name}
-        made, *more_made = node["docker_networks"]
-        assert made == {"name": f"trigger-{name}", "labels": {LABEL: name}}
-        network, *more = node["networks"]
-        assert {row["name"] for row in more} <= {row["name"] for row in more_made}
-        assert all(row["name"].startswith(f"trigger-{name}-") and row["labels"] == {LABEL: name} for row in more_made)
-        # More names are those of services, never one of a host.
-        assert set(network) <= {"name", "aliases"}
-        assert network["name"] == f"trigger-{name}"
-        assert not set(network.get("aliases", [])) & {node["name"] for node in platforms(name)}
         assert node["image"] in {f"{images.NODE}:{kind}" for kind in images.NODES}
+        created |= {row["name"] for row in node.get("docker_networks", [])}
+    assert all(row == f"trigger-{name}" or row.startswith(f"trigger-{name}-") for row in created)
+    for node in platforms(name):
+        for network in node.get("networks", []):
+            assert network["name"] in created
+            # More names are those of services, never one of a host.
+            assert not set(network.get("aliases", [])) & {other["name"] for other in platforms(name)}
 
 
 @pytest.mark.parametrize("name", scenario.SCENARIOS)
 def test_nothing_is_published_beyond_the_loopback(name: str) -> None:
-    assert all(port.startswith("127.0.0.1:") for node in platforms(name) for port in node["published_ports"])
+    assert all(port.startswith("127.0.0.1:") for node in platforms(name) for port in node.get("published_ports", []))
 
 
 def test_lab_and_cluster_have_the_same_kinds_of_hosts() -> None:
