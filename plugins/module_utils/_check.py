@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What playbooks/verify.yml tells: one row for everything that was looked at."""
+"""What playbooks/status.yml tells: one row for everything that was looked at."""
 
 from __future__ import annotations
 

@@ -386,7 +386,7 @@ def refuse_restart(names: Sequence[str]) -> None:
     if names:
         raise ConfigError(
             f"The engine would have to be restarted, but runner containers live ({', '.join(sorted(names))}) and would "
-            "be lost with their runs. Nothing was changed. Drain the worker first (playbook drain_worker), "
+            "be lost with their runs. Nothing was changed. Drain the worker first (playbook worker_drain), "
             "then run the playbook again."
         )
 

@@ -8,7 +8,7 @@ module: web_endpoint_info
 version_added: 0.1.0
 short_description: Ask web addresses as a client on this host does
 description:
-  - Sends one GET to each address, all at once, and gives one row for each, as the playbook C(verify) prints them.
+  - Sends one GET to each address, all at once, and gives one row for each, as the playbook C(status) prints them.
     Names are resolved by the host. No proxy of the environment is used, and redirects are not followed.
   - Of an C(https) address the certificate is verified, and the days that it has left are told. A row is not ok when
     less than three weeks are left, or less than a fifth of the certificate's life where that is shorter. Programs that

@@ -137,7 +137,7 @@ WHERE g.name = :'group_name'
 """
 
 RECOVER = (
-    "Run the playbook selfhosted.trigger_dev.recover_worker_token, which gives the group a new token, and then "
+    "Run the playbook selfhosted.trigger_dev.worker_token_recover, which gives the group a new token, and then "
     "selfhosted.trigger_dev.site, which brings it to every worker."
 )
 

@@ -13,7 +13,7 @@ import yaml
 from testbed.common import ROOT
 from tests.plays import render_cases, run_plays
 
-TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")])
+TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")])
 # Tasks that hide their output although a module of ours could not run them. They cannot fail, so they hide no error.
 HIDING = {
     ("roles/compose_project/tasks/up.yml", "Read the logs of unhealthy services"): "ends with true",

@@ -38,7 +38,7 @@ def test_a_deployment_ends_with_the_next_commands(rendered: dict[str, dict[str, 
         "http://one.example.com:8030",
         "selfhosted.trigger_dev.login_link -i ",
         "hosts.json -e login_link_email=ADDRESS",
-        "selfhosted.trigger_dev.verify -i ",
+        "selfhosted.trigger_dev.status -i ",
     ):
         assert words in said
 

@@ -11,7 +11,19 @@ import pytest
 import yaml
 from jinja2 import Environment, meta
 
-PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
+FOLDER = Path(__file__).resolve().parents[2] / "playbooks"
+# Those that operators call; `parts` holds what they share.
+PUBLIC = sorted(FOLDER.glob("*.yml"))
+PARTS = sorted(FOLDER.glob("parts/*.yml"))
+PLAYBOOKS = [*PUBLIC, *PARTS]
+# Names of a former release, which lead to the present ones.
+FORMER = {
+    "drain_worker": "worker_drain",
+    "recover_worker_token": "worker_token_recover",
+    "remove_worker": "worker_remove",
+    "rotate_worker_token": "worker_token_rotate",
+    "verify": "status",
+}
 # What Ansible gives, and what is internal.
 OTHER = re.compile(r"ansible_\w+|__\w+|groups|hostvars|inventory_hostname|item|lookup|now|query|dict|zip")
 
@@ -97,7 +109,7 @@ def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) 
 
 
 # They change nothing of an installation: registry_client prepares machines of developers, and the others are parts.
-UNLOCKED = {"login_link", "named_workers", "preflight", "registry_client", "verify", "whole_inventory"}
+UNLOCKED = {"login_link", "named_workers", "preflight", "registry_client", "status", "verify", "whole_inventory"}
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
@@ -106,6 +118,23 @@ def test_playbooks_that_change_something_lock_the_installation(path: Path) -> No
     assert ("Lock the installation" in names) == (path.stem not in UNLOCKED)
     if path.stem not in UNLOCKED:
         assert all(name.startswith("Check ") for name in names[: names.index("Lock the installation")]), names
+
+
+def test_former_names_of_playbooks_go_on_for_this_release() -> None:
+    assert {path.stem for path in PUBLIC if len(load(path)) == 1} == {*FORMER, "preflight"}
+    for former, present in FORMER.items():
+        (row,) = load(FOLDER / f"{former}.yml")
+        assert row["ansible.builtin.import_playbook"] == f"{present}.yml"
+        assert f"The former name of the playbook {present}" in (FOLDER / f"{former}.yml").read_text()
+
+
+def test_playbooks_are_explained_by_their_present_name(root: Path) -> None:
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    text = "\n".join(path.read_text() for path in pages)
+    called = set(re.findall(r"`(\w+)`|playbooks/(\w+)\.yml", text))
+    explained = {name for pair in called for name in pair}
+    assert [path.stem for path in PUBLIC if path.stem not in FORMER and path.stem not in explained] == []
+    assert [name for name in FORMER if re.search(rf"playbooks/{name}\.yml|trigger_dev\.{name}\b", text)] == []
 
 
 def test_former_names_lead_to_present_ones(root: Path, public: set[str]) -> None:

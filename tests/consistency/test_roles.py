@@ -129,7 +129,7 @@ def test_entry_points_are_files_and_the_other_way_round(root: Path, role: str) -
     assert set(specs(root, role)) <= files
     # A file that another role or a playbook names is an entry point, and so has a spec.
     named = set()
-    for path in [*root.glob("roles/*/tasks/*.yml"), *root.glob("playbooks/*.yml")]:
+    for path in [*root.glob("roles/*/tasks/*.yml"), *root.glob("playbooks/**/*.yml")]:
         text = path.read_text()
         named |= set(re.findall(rf"name: selfhosted\.trigger_dev\.{role}\n\s+tasks_from: (\w+)", text))
     assert named <= files

@@ -17,13 +17,13 @@ IMPERATIVES = """
     Recover Register Reload Remove Repair Replace Request Reset Restart Restrict Resume Revoke Run Schedule Select
     Start Stop Store Test Update Verify Wait Warn Write
 """
-TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")])
+TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")])
 TEXTS = sorted(
     [
         *(ROOT / "roles").glob("*/meta/settings.yml"),
         *(ROOT / "roles").glob("*/README.md"),
         *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "playbooks").glob("*.yml"),
+        *(ROOT / "playbooks").rglob("*.yml"),
         ROOT / "README.md",
     ]
 )

@@ -15,32 +15,32 @@ NEXT = "Update all workers to the current token"
 
 # Playbook, its options, words of the message.
 REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
-    "rotate-one-worker": ("rotate_worker_token", ["--limit", WORKERS[0]], [CONTROL, WORKERS[1], "without --limit"]),
-    "rotate-without-workers": ("rotate_worker_token", ["--limit", CONTROL], [*WORKERS, "without --limit"]),
-    "recover-without-workers": ("recover_worker_token", ["--limit", CONTROL], [*WORKERS, "without --limit"]),
-    "drain-nobody": ("drain_worker", [], [*WORKERS, "set it to worker hosts"]),
+    "rotate-one-worker": ("worker_token_rotate", ["--limit", WORKERS[0]], [CONTROL, WORKERS[1], "without --limit"]),
+    "rotate-without-workers": ("worker_token_rotate", ["--limit", CONTROL], [*WORKERS, "without --limit"]),
+    "recover-without-workers": ("worker_token_recover", ["--limit", CONTROL], [*WORKERS, "without --limit"]),
+    "drain-nobody": ("worker_drain", [], [*WORKERS, "set it to worker hosts"]),
     "drain-a-stranger": (
-        "drain_worker",
+        "worker_drain",
         ["-e", "worker_hosts=worker3.example.com"],
         [*WORKERS, "worker_hosts is 'worker3.example.com'"],
     ),
     "drain-another": (
-        "drain_worker",
+        "worker_drain",
         ["-e", f"worker_hosts={WORKERS[0]}", "--limit", WORKERS[1]],
         [WORKERS[0], "--limit"],
     ),
     "drain-no-instance": (
-        "drain_worker",
+        "worker_drain",
         ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus"],
         ["worker_instance is 'gpus'", f"{WORKERS[0]} has {WORKERS[0]}, gpu"],
     ),
     "remove-no-instance": (
-        "remove_worker",
+        "worker_remove",
         ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpus"],
         ["worker_instance is 'gpus'", f"{WORKERS[0]} has {WORKERS[0]}, gpu"],
     ),
     "forget-no-instance": (
-        "remove_worker",
+        "worker_remove",
         [
             "-e",
             f"worker_hosts={WORKERS[0]}",
@@ -53,17 +53,17 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     # Passed over, it would mean all supervisors of the host.
     "remove-a-misspelt-instance": (
-        "remove_worker",
+        "worker_remove",
         ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instnace=gpu"],
         ["worker_instnace", "the nearest known name is worker_instance"],
     ),
     "remove-by-a-former-name": (
-        "remove_worker",
+        "worker_remove",
         ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpu"],
         ["worker (set for", "it is called worker_hosts now"],
     ),
     "rotate-a-misspelt-group": (
-        "rotate_worker_token",
+        "worker_token_rotate",
         ["-e", "worker_token_gruop=eu"],
         ["worker_token_gruop", "the nearest known name is worker_token_group"],
     ),
@@ -72,8 +72,8 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
         ["-e", "login_link_mail=me@example.com"],
         ["login_link_mail", "the nearest known name is login_link_email"],
     ),
-    "verify-by-a-former-name": (
-        "verify",
+    "status-by-a-former-name": (
+        "status",
         ["-e", "verify_free_min_percent=5"],
         ["verify_free_min_percent", "it is called trigger_disk_free_min_percent now"],
     ),
@@ -83,7 +83,7 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
         ["registry_client_usre", "the nearest known name is registry_client_user"],
     ),
     "remove-not-a-boolean": (
-        "remove_worker",
+        "worker_remove",
         ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_decommissioned_enabled=perhaps"],
         ["worker_decommissioned_enabled", "perhaps"],
     ),
@@ -119,15 +119,15 @@ def test_hosts_that_are_left_out_are_told(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("playbook", "options", "reached"),
     [
-        ("rotate_worker_token", [], "PLAY [Deploy the workers]"),
-        ("recover_worker_token", [], "PLAY [Recover the token of a worker group]"),
+        ("worker_token_rotate", [], "PLAY [Deploy the workers]"),
+        ("worker_token_recover", [], "PLAY [Recover the token of a worker group]"),
         (
-            "drain_worker",
+            "worker_drain",
             ["-e", f"worker_hosts={WORKERS[0]}", "--limit", WORKERS[0]],
             "Check whether the supervisor exists",
         ),
         (
-            "drain_worker",
+            "worker_drain",
             ["-e", f"worker_hosts={WORKERS[0]}", "-e", "worker_instance=gpu"],
             "Check whether the supervisor exists",
         ),

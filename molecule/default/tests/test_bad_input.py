@@ -161,7 +161,7 @@ def test_a_token_file_that_is_lost(deployment: Deployment, token_away: None, tmp
     play = deployment.play(role="supervisor", scratch=tmp_path)
     assert play.code != 0
     assert play.changes == []
-    for words in (expected.TOKEN_FILE, "bootstrap", "only once", "recover_worker_token"):
+    for words in (expected.TOKEN_FILE, "bootstrap", "only once", "worker_token_recover"):
         assert words in play.message, play.ending()
 
 

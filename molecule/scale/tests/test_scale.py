@@ -90,7 +90,7 @@ def test_a_new_token_reaches_every_worker_and_the_old_one_is_refused(story: Stor
     old = story.node(CONTROL).read(expected.TOKEN_FILE)
     secrets = story.deployment.secrets()
     with outages(traffic.cluster.webapp) as away:
-        play = story.play(playbook="rotate_worker_token", supervisor_serial="50%")
+        play = story.play(playbook="worker_token_rotate", supervisor_serial="50%")
     assert play.code == 0, play.ending()
     # The webapp is restarted twice: so that the old token holds while workers are moved, and so that it is refused.
     assert away.seconds
@@ -123,7 +123,7 @@ def test_a_new_token_reaches_every_worker_and_the_old_one_is_refused(story: Stor
 
 def test_a_drained_worker_keeps_its_runs_and_takes_no_more(story: Story, traffic: Traffic) -> None:
     assert at_work(story, traffic, FOURTH), "there is nothing to wait for"
-    play = story.play(playbook="drain_worker", worker_hosts=FOURTH)
+    play = story.play(playbook="worker_drain", worker_hosts=FOURTH)
     assert play.code == 0, play.ending()
     assert story.node(FOURTH).output(RUNNERS) == ""
     began = time.time()
@@ -135,7 +135,7 @@ def test_a_drain_that_takes_too_long_stops_nothing(story: Story, traffic: Traffi
     # Longer than a play takes until it waits, also on a machine that has other things to do.
     long = at_work(story, traffic, THIRD, sleep=120)
     assert long, "there is nothing to wait for"
-    play = story.play(playbook="drain_worker", worker_hosts=THIRD, supervisor_drain_timeout_seconds=5)
+    play = story.play(playbook="worker_drain", worker_hosts=THIRD, supervisor_drain_timeout_seconds=5)
     assert play.code != 0
     assert "still go on" in play.message
     assert "runner-" in play.message
@@ -150,7 +150,7 @@ def test_a_drain_that_takes_too_long_stops_nothing(story: Story, traffic: Traffi
 
 def test_a_worker_is_taken_away(story: Story, traffic: Traffic) -> None:
     before = story.deployment.state()
-    play = story.play(playbook="remove_worker", worker_hosts=FOURTH)
+    play = story.play(playbook="worker_remove", worker_hosts=FOURTH)
     assert play.code == 0, play.ending()
     untouched(before, story.deployment.state(), CONTROL, FIRST, SECOND, THIRD)
     gone = story.node(FOURTH)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What keeps workers well: the table of verify, task images that come and go, several supervisors and groups."""
+"""What keeps workers well: the table of status, task images that come and go, several supervisors and groups."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def three(story: Story) -> None:
 
 def test_what_works_is_said_to_work(story: Story) -> None:
     before = story.deployment.state()
-    play = story.play(playbook="verify")
+    play = story.play(playbook="status")
     assert play.code == 0, play.ending()
     assert differences(before, story.deployment.state()) == []
     for host in (CONTROL, FIRST, SECOND, THIRD):
@@ -46,7 +46,7 @@ def test_what_does_not_work_is_named_and_hides_nothing_else(story: Story) -> Non
     node = story.node(SECOND)
     node.output(f"docker stop {PROXY} && systemctl stop {FIREWALL}.timer && iptables -F TRIGGER-RUNNER")
     try:
-        play = story.play(playbook="verify")
+        play = story.play(playbook="status")
     finally:
         node.output(f"docker start {PROXY} && systemctl start {FIREWALL}.timer {FIREWALL}.service")
     assert play.code != 0
@@ -141,7 +141,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert story.play(playbook="workers").changes == []
 
     # And away again, alone.
-    play = story.play(playbook="remove_worker", worker_hosts=FIRST, worker_instance=extra)
+    play = story.play(playbook="worker_remove", worker_hosts=FIRST, worker_instance=extra)
     assert play.code == 0, play.ending()
     assert story.since(FIRST) == before
     assert slug not in node.output("ls %s; docker network ls; docker ps --all", expected.DIRECTORY)
@@ -190,7 +190,7 @@ def test_a_worker_that_cannot_be_moved_keeps_no_other_from_a_new_token(story: St
     in_its_turn = f"hostvars['{CONTROL}'].__webapp_new_token is defined and not supervisor_turns_enabled"
     accident = {"supervisor_start_timeout_seconds": f"{{{{ 'never' if {in_its_turn} else 120 }}}}"}
     inventory(story.grown, FIRST, SECOND, THIRD, worker1=accident)
-    play = story.play(playbook="rotate_worker_token", supervisor_serial=1)
+    play = story.play(playbook="worker_token_rotate", supervisor_serial=1)
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert play.code != 0
     assert "The old token stays good until 10 minutes after" in play.message, play.ending()
@@ -212,17 +212,17 @@ def test_a_lost_token_file_is_recovered(story: Story) -> None:
     story.node(CONTROL).output("rm %s", expected.TOKEN_FILE)
     refused = story.play("--limit", THIRD, playbook="workers")
     assert refused.code != 0
-    assert "recover_worker_token" in refused.message
-    play = story.play(playbook="recover_worker_token", supervisor_serial="100%")
+    assert "worker_token_recover" in refused.message
+    play = story.play(playbook="worker_token_recover", supervisor_serial="100%")
     assert play.code == 0, play.ending()
     assert max(story.ages()[name] for name in (FIRST, SECOND, THIRD)) <= expected.HEARTBEAT_SECONDS
-    assert story.play(playbook="recover_worker_token").changes == []
+    assert story.play(playbook="worker_token_recover").changes == []
 
 
 def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
     inventory(story.grown, FIRST, SECOND)
     before = story.deployment.state()
-    play = story.play(playbook="rotate_worker_token")
+    play = story.play(playbook="worker_token_rotate")
     inventory(story.grown, FIRST, SECOND, THIRD)
     assert play.code != 0
     assert f"has not deployed them: {THIRD}. They would be cut off" in play.message
@@ -232,12 +232,12 @@ def test_no_token_goes_while_a_worker_would_be_cut_off(story: Story) -> None:
 def test_a_drain_goes_on_where_something_is_missing(story: Story) -> None:
     node = story.node(THIRD)
     # Runs may begin late then, and that is all.
-    play = story.play(playbook="drain_worker", worker_hosts=THIRD, __trigger_redis_container="nobody")
+    play = story.play(playbook="worker_drain", worker_hosts=THIRD, __trigger_redis_container="nobody")
     assert play.code == 0, play.ending()
     assert "WARNING: Redis on the control host did not end the requests" in play.text
     assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "false"
     node.output("docker rm --force %s", SUPERVISOR)
-    play = story.play(playbook="drain_worker", worker_hosts=THIRD)
+    play = story.play(playbook="worker_drain", worker_hosts=THIRD)
     assert play.code == 0, play.ending()
     assert play.changes == [], "a supervisor was started only to be told to take no runs"
     assert story.play(playbook="workers").code == 0
@@ -245,10 +245,10 @@ def test_a_drain_goes_on_where_something_is_missing(story: Story) -> None:
 
 
 def test_a_lost_host_is_forgotten_and_a_living_one_is_not(story: Story) -> None:
-    refused = story.play(playbook="remove_worker", worker_hosts=THIRD, worker_decommissioned_enabled=True)
+    refused = story.play(playbook="worker_remove", worker_hosts=THIRD, worker_decommissioned_enabled=True)
     assert refused.code != 0, "a worker that is alive was forgotten"
     assert THIRD in story.ages()
-    wrong = story.play(playbook="remove_worker", worker_hosts="nobody.example.com")
+    wrong = story.play(playbook="worker_remove", worker_hosts="nobody.example.com")
     assert wrong.code != 0
     assert "worker_hosts is 'nobody.example.com'" in wrong.message
-    assert story.play(playbook="drain_worker").code != 0, "nobody was named"
+    assert story.play(playbook="worker_drain").code != 0, "nobody was named"

@@ -48,7 +48,7 @@ def test_missing_file_of_an_existing_group_names_the_way_out() -> None:
     text = message(judge(None, HASH, WANTED))
     assert "only once" in text
     assert "/shared/worker_token" in text
-    assert "selfhosted.trigger_dev.recover_worker_token" in text
+    assert "selfhosted.trigger_dev.worker_token_recover" in text
     assert "selfhosted.trigger_dev.site" in text
 
 
@@ -69,14 +69,14 @@ def test_file_without_group() -> None:
 def test_wrong_form_is_not_printed(content: str) -> None:
     text = message(judge(content, HASH, WANTED))
     assert "does not have the form" in text
-    assert "recover_worker_token" in text
+    assert "worker_token_recover" in text
     assert "aB3aB3" not in text
 
 
 def test_wrong_hash() -> None:
     text = message(judge(TOKEN, "0" * 64, WANTED))
     assert "SHA-256 differs" in text
-    assert "recover_worker_token" in text
+    assert "worker_token_recover" in text
     assert TOKEN not in text
 
 
@@ -295,7 +295,7 @@ def test_an_interrupted_rotation_is_repaired(host: Host, moment: str, state: str
 def test_recovery(host: Host, content: str | None) -> None:
     host.fill(content, pending="left over")
     owner = {"owner": os.getuid(), "file_group": os.getgid()}
-    assert "recover_worker_token" in host.run("rotated", **owner)["msg"]
+    assert "worker_token_recover" in host.run("rotated", **owner)["msg"]
     result = host.run("recovered", **owner)
     assert result["changed"]
     assert host.holds(result["worker_token"]["token"])
