@@ -72,7 +72,7 @@ EXAMPLES = r"""
   selfhosted.trigger_dev.worker_token:
     database_container: trigger-webapp-trigger-postgres-1
   delegate_to: "{{ groups['trigger_control'] | first }}"
-  register: __supervisor_token
+  register: group_token
 
 - name: Give the worker group a new token
   selfhosted.trigger_dev.worker_token:

@@ -201,7 +201,7 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "__docker_engine_answer": {"stdout": json.dumps(ENGINE)},
         "__trigger_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
-        "__supervisor_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
+        "__worker_group_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
         "__supervisor_seen": {"stdout_lines": ["996", "", ""]},
         "__runner_firewall_state": "{{ __runner_firewall_outcome }}",
         # Inside the role these are found by their names alone.

@@ -18,7 +18,7 @@ TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").r
 HIDING = {
     ("roles/compose_project/tasks/up.yml", "Read the logs of unhealthy services"): "ends with true",
     ("roles/supervisor/tasks/verify.yml", "Read the answers of the webapp to the supervisor"): "as above",
-    ("roles/webapp/tasks/revoke_token.yml", "Test the old token"): "it sends a token; any answer is one that it takes",
+    ("roles/worker_group/tasks/revoke.yml", "Test the old token"): "it sends a token; any answer is one that it takes",
 }
 LOST = "The control host control.example.com cannot be reached, or its answer was lost."
 OK, FAILED = {"failed": False, "msg": "fine"}, {"failed": True, "msg": "why"}

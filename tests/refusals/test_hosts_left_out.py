@@ -64,8 +64,13 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     "rotate-a-misspelt-group": (
         "worker_token_rotate",
-        ["-e", "worker_token_gruop=eu"],
-        ["worker_token_gruop", "the nearest known name is worker_token_group"],
+        ["-e", "worker_group_nmae=eu"],
+        ["worker_group_nmae", "the nearest known name is worker_group_name"],
+    ),
+    "rotate-by-a-former-name": (
+        "worker_token_rotate",
+        ["-e", "worker_token_group=eu"],
+        ["worker_token_group (set for", "it is called worker_group_name now"],
     ),
     "log-in-a-misspelt-mail": (
         "login_link",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.plays import render_cases
 
-# What supervisor_serial is, how many workers call, and the turns that Ansible makes of them.
+# What supervisor_serial is, how many workers call, and the batches that Ansible makes of them.
 CASES: dict[str, tuple[Any, int, int]] = {
     "nobody": ("25%", 0, 0),
     "one": ("25%", 1, 1),
@@ -26,14 +26,14 @@ CASES: dict[str, tuple[Any, int, int]] = {
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The batches of each case."""
     return render_cases(
-        tmp_path_factory.mktemp("turns"),
-        *("trigger", "webapp"),
+        tmp_path_factory.mktemp("batches"),
+        *("trigger", "worker_group"),
         host="one.example.com",
-        wanted={"turns": "__webapp_turns"},
+        wanted={"batches": "__worker_group_batches"},
         cases={
             name: {
                 "__trigger_worker_variables": [{"supervisor_serial": serial}],
-                "__webapp_callers": [f"worker{number}" for number in range(callers)],
+                "__worker_group_active_workers": [f"worker{number}" for number in range(callers)],
             }
             for name, (serial, callers, _) in CASES.items()
         },
@@ -41,16 +41,16 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_turns_are_those_of_ansible(rendered: dict[str, dict[str, Any]], name: str) -> None:
-    assert int(rendered[name]["turns"]) == CASES[name][2]
+def test_batches_are_those_of_ansible(rendered: dict[str, dict[str, Any]], name: str) -> None:
+    assert int(rendered[name]["batches"]) == CASES[name][2]
 
 
 def test_where_nothing_is_set_a_quarter_goes_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> None:
     (found,) = render_cases(
         tmp_path_factory.mktemp("unset"),
-        *("trigger", "webapp"),
+        *("trigger", "worker_group"),
         host="one.example.com",
-        wanted={"serial": "__webapp_serial"},
+        wanted={"serial": "__worker_group_serial"},
         cases={"unset": {}},
     ).values()
     assert found["serial"] == "25%"
