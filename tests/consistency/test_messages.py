@@ -17,7 +17,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     """What is said on an installation without TLS, on a machine with buildx and on one without."""
     return render_cases(
         tmp_path_factory.mktemp("messages"),
-        *("trigger", "registry"),
+        *("trigger", "registry", "registry_client"),
         host="one.example.com",
         wanted={"next": "__trigger_next_steps", "advice": "__registry_client_advice"},
         cases={

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the role registry renders: storage, releases, collection of garbage, and the machines of developers."""
+"""What the roles registry and registry_client render: storage, releases, garbage collection, machines of developers."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     folder = tmp_path_factory.mktemp("registry")
     (folder / "ca.pem").write_text(AUTHORITY)
     sources = []
-    for name in ("trigger", "registry"):
+    for name in ("trigger", "registry", "registry_client"):
         sources.append(root / "roles" / name / "defaults/main.yml")
-        sources += sorted((root / "roles" / name / "vars/main").rglob("*.yml"))
+        sources += sorted((root / "roles" / name / "vars").rglob("*.yml"))
     # Defaults of roles would win over the inventory's variables as files of a play do.
     values = {name: text for path in sources for name, text in yaml.safe_load(path.read_text()).items()}
     hosts = {}
@@ -94,7 +94,7 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "cases": {"hosts": hosts},
     }
     (folder / "hosts.json").write_text(json.dumps(inventory))
-    template = root / "roles/registry/templates/buildkitd.toml.j2"
+    template = root / "roles/registry_client/templates/buildkitd.toml.j2"
     content = {
         "line": "{{ __registry_line }}",
         "command": "{{ __registry_gc_command if __registry_line else [] }}",
