@@ -9,8 +9,8 @@ type: aggregate
 version_added: 0.1.0
 short_description: Say at the end what to look at, which hosts failed, and why
 description:
-  - A worker that is broken or out of reach does not stop the others, so its error may stand far above the end of a long
-    run. This prints one line for each such host once more, below the recap.
+  - A worker that is broken or unreachable does not stop the others. Its error may therefore stand far above the end
+    of a long run. This prints one line for each such host once more, below the recap.
   - An error that a playbook has dealt with by itself is not one.
   - Warnings of the roles, messages that begin with C(WARNING), are repeated, each once, because they drown in a long
     run.

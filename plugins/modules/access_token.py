@@ -10,14 +10,14 @@ short_description: Have a personal access token of a user
 description:
   - Runs on the control host. A token that is given and that the webapp knows is kept. Otherwise the module logs in as
     the user and takes the token that the webapp holds for the user's command line, or has one made.
-  - A user that does not exist yet is made, as the first login would make it, and is an administrator if
-    C(ADMIN_EMAILS) matches the address at that moment.
+  - A user that does not exist yet is created, as by a first login. The user is an administrator if C(ADMIN_EMAILS)
+    matches the address at that moment.
   - No mail is sent. The login link is made in the webapp's container, whose secret it takes.
   - The module returns a secret, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
     support: full
-    description: Asks whether O(token) is known, and logs nobody in. A token that would be made is V(null).
+    description: Asks whether O(token) is known, and does not log in. A token that would be made is V(null).
   diff_mode:
     support: full
     description: Shows whether the token is known, never the token.

@@ -8,8 +8,8 @@ module: engine_config
 version_added: 0.1.0
 short_description: Merge settings into the Docker Engine's daemon.json and apply them
 description:
-  - Merges settings into C(daemon.json) without losing what the operator has put there, and makes a running engine take
-    them over, by a reload where that is enough and by a restart where it is not.
+  - Merges settings into C(daemon.json) and keeps what the operator has put there. A running engine takes the settings
+    over by a reload where that is enough, otherwise by a restart.
   - What the module has put into the file before follows O(settings), and goes when it is not asked for any more. A key
     that the operator has set to another value stays, and is reported in RV(engine_config.kept). Lists are united.
     Dictionaries such as C(log-opts) are merged key by key in the same way.

@@ -8,12 +8,11 @@ module: file_set
 version_added: 0.1.0
 short_description: Write the files of a folder in one go
 description:
-  - Brings about a folder (mode C(0700), of the user that the task runs as, normally root; folders above it that are
-    missing, too), and folders and files in it
-    with their owners and modes.
+  - Creates a folder, and folders and files in it with their owners and modes. The folder has mode C(0700) and belongs
+    to the user that the task runs as, normally root. Missing folders above it are created, too.
   - One task for all of them, because each task on each host costs about a second. Other files in the folder stay.
   - Each file is replaced as a whole, and only if its content differs.
-  - A folder of somebody else's gets files, too, see O(manage_folder).
+  - A folder that is not managed gets files, too, see O(manage_folder).
   - A program can look at the new files before they replace the old ones, see O(validate).
 attributes:
   check_mode:
@@ -80,10 +79,10 @@ options:
     description:
       - Command, as a list of words, that looks at the new files before anything in O(path) changes. It runs only if one
         of the files differs, and without a shell.
-      - Every V(%s) in its words stands for a folder that holds all of O(folders) and O(files), with their owners and
-        modes, and the folders that these lie in.
-      - That folder has the mode C(0700), belongs to the user that the task runs as, and lies beside O(path), or in the
-        nearest folder above that exists. It is removed in any case.
+      - Every V(%s) in its words stands for a temporary folder. It holds all of O(folders) and O(files), with their
+        owners and modes, and the folders that these lie in.
+      - That folder has the mode C(0700) and belongs to the user that the task runs as. It lies beside O(path), or in
+        the nearest folder above that exists. It is removed in any case.
       - An exit code other than 0, and a program that does not end within 300 seconds, fail the task, and nothing in
         O(path) has changed. The end of what the program said is shown. Lines of the files in it, and values of their
         lines C(NAME=value), are masked; what it quotes in another form is not recognised.

@@ -133,8 +133,8 @@ host:
         state:
           description:
             - V(connected) and V(refused) come from the other host.
-            - V(timeout) means that nothing came back, V(unreachable) that there is no way to it or that it is
-              forbidden, V(unresolved) that the name has no address here.
+            - V(timeout) means that nothing came back. V(unreachable) means that there is no way to it or that it is
+              forbidden. V(unresolved) means that the name has no address here.
           type: str
           returned: always
           choices: [connected, refused, timeout, unreachable, unresolved]

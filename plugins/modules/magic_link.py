@@ -8,8 +8,8 @@ module: magic_link
 version_added: 0.1.0
 short_description: Ask the webapp for a login link and read it from its log
 description:
-  - Runs on the control host. Asks the webapp for a login link as the login page does, and finds the link of this mail
-    address, printed after this request, in the log of the webapp's container.
+  - Runs on the control host. Asks the webapp for a login link as the login page does. Then finds the link of this
+    mail address, printed after this request, in the log of the webapp's container.
   - A webapp without a mail transport prints its mails there. With one the link is mailed, and the module says so.
   - A user that does not exist yet is made by asking.
   - Anyone with the link can log in for 30 minutes, so the result is hidden as with C(no_log). An

@@ -78,7 +78,7 @@ postgres_server:
       type: int
       returned: success
     free_replication_slots:
-      description: Number of them that nobody has taken.
+      description: Number of them that are free.
       type: int
       returned: success
     replication_slots:

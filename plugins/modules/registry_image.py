@@ -17,7 +17,7 @@ description:
 attributes:
   check_mode:
     support: partial
-    description: Asks nobody, and predicts no push.
+    description: Sends no request, and predicts no push.
   diff_mode:
     support: none
     description: An image has no text.

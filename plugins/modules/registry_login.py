@@ -11,8 +11,8 @@ description:
   - Resolves the name of the registry, then logs in by C(docker login), so with the engine's own trust. The login goes
     into a temporary folder that is removed again; nothing stays.
   - Says what is wrong in words that name the setting to look at.
-  - With O(user) the login is kept as that user's, by the user's own C(docker login), and so in a credential store if
-    the user has one. A login that is there already is left alone.
+  - With O(user) the login is kept for that user, by the user's own C(docker login). It is kept in a credential store
+    if the user has one. A login that is there already is left alone.
   - The password goes over standard input, never on a command line.
 attributes:
   check_mode:
@@ -37,7 +37,7 @@ options:
     type: str
     required: true
   user:
-    description: User of the host who keeps the login. Empty means that nobody does.
+    description: User of the host who keeps the login. Empty means that it is not kept.
     type: str
     default: ""
 extends_documentation_fragment:
@@ -83,7 +83,7 @@ registry_login:
       elements: str
       returned: success
     user:
-      description: User of the host who keeps the login, empty if nobody does.
+      description: User of the host who keeps the login, empty if it is not kept.
       type: str
       returned: success
 """

@@ -9,7 +9,7 @@ version_added: 0.1.0
 short_description: See whether the replication slots of the webapp's database are read
 description:
   - Runs on the control host. Looks at replication slots of the database of the webapp.
-  - A slot that nobody reads keeps the write-ahead log for ever, until the disk is full. Runs are missing in the
+  - A slot without a consumer keeps the write-ahead log for ever, until the disk is full. Runs are missing in the
     dashboard long before that.
   - Reports what it finds and does not fail because of it, so that one fault does not hide the others.
 options:
@@ -49,7 +49,7 @@ checks:
       returned: always
       sample: replication slot electric_slot_default
     ok:
-      description: Whether the slot is there, somebody reads it, and it is not too far behind.
+      description: Whether the slot is there, has a consumer, and is not too far behind.
       type: bool
       returned: always
     detail:

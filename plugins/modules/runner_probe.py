@@ -10,14 +10,14 @@ short_description: Prove that a worker can start what it would take
 description:
   - Runs on a worker host. Takes the way of a task from end to end, before the supervisor may take any. A worker with a
     broken proxy, registry login, image pull or runner network delays each run that it takes by 60 seconds.
-  - Through the supervisor's own Docker proxy, and with the same calls as the supervisor, it pulls an image from the
-    registry, creates a container on the runner network and starts it. The container calls each of O(urls), and must get
-    no answer from O(unreachable) nor from the proxy, at any of its addresses.
+  - Uses the supervisor's own Docker proxy and the same calls as the supervisor. Pulls an image from the registry,
+    creates a container on the runner network and starts it. The container calls each of O(urls). It must get no
+    answer from O(unreachable) nor from the proxy, at any of its addresses.
   - The registry is asked with the credentials even when the image is on the host already.
-  - The container proves the way, not the certificate. The C(wget) of an image may speak no TLS (or none that the server
-    takes), may not verify (busybox's own TLS does not), or may not know a private CA. Where that is all that
-    keeps it from an C(https) URL, it is enough that something answers at that port, and RV(runner_probe.connected)
-    names the URL. M(selfhosted.trigger_dev.tls_endpoint_info) proves a certificate, on the host.
+  - The container proves the way, not the certificate. The C(wget) of an image may speak no TLS, or none that the
+    server takes. It may not verify (busybox's own TLS does not), or may not know a private CA. Where that alone keeps
+    it from an C(https) URL, it is enough that something answers at that port. RV(runner_probe.connected) then names
+    the URL. M(selfhosted.trigger_dev.tls_endpoint_info) proves a certificate, on the host.
   - The container and its volumes are removed by the host's own Docker client, also after a failure. The image stays.
 attributes:
   check_mode:

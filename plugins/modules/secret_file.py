@@ -8,8 +8,8 @@ module: secret_file
 version_added: 0.1.0
 short_description: Generate secrets once and keep them in a file
 description:
-  - Keeps the secrets of an installation in one file on the host, a flat JSON object of names and values,
-    mode C(0600), owned by the user that the task runs as (normally root).
+  - Keeps the secrets of an installation in one file on the host, a flat JSON object of names and values. The file has
+    mode C(0600) and belongs to the user that the task runs as (normally root).
   - A secret that is missing is generated. One that is there is never replaced, except by a value given in O(values).
     Names in the file that the task does not mention are kept.
   - The file is replaced as a whole. A file that cannot be read as secrets is an error and stays as it is.
@@ -56,9 +56,9 @@ options:
     default: {}
   in_use:
     description:
-      - Where the host shows that a secret is in use. The name is the key. The value has C(path), a text file,
-        C(starts), the beginning of the line in it that stands for the secret, and C(loss), a sentence for the error
-        message that says what another value would mean.
+      - Where the host shows that a secret is in use. The name is the key. The value has C(path), C(starts) and
+        C(loss). C(path) is a text file. C(starts) is the beginning of the line in it that stands for the secret.
+        C(loss) is a sentence for the error message that says what another value would mean.
       - A secret that is neither stored nor given, and for which there is such a line, is an error.
         It is never generated anew.
     type: dict

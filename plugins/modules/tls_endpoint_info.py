@@ -9,8 +9,8 @@ version_added: 0.1.0
 short_description: Shake hands with a TLS server and read the certificate that it shows
 description:
   - Connects from the host and verifies the server's certificate as a client does. Nothing is sent but the handshake.
-  - Tries again about every second until the certificate is accepted or the time is over, for a server that asks an
-    ACME server for its certificate has none in the first minute.
+  - Tries again about every second until the certificate is accepted or the time is over. A server that requests its
+    certificate from an ACME server has none in the first minute.
   - Fails when it is not accepted in time; the message says what was wrong the last time.
 attributes:
   platform:

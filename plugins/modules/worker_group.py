@@ -10,8 +10,7 @@ short_description: Have a worker group beside the one that the webapp makes
 description:
   - Runs on the control host. Creates a worker group that is missing, in the database of the webapp, and its token in a
     file. The webapp needs no restart.
-  - The first group of an installation is made by the webapp itself, because it becomes the one that all runs go to
-    unless they name another.
+  - The webapp itself creates the first group of an installation, because that one gets all runs that name no group.
   - What a group needs depends on the release of the webapp. If the tables want more than this module fills, it refuses
     and changes nothing.
   - A group that is there is left as it is. Whether its token file fits it is checked by

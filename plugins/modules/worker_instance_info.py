@@ -12,8 +12,8 @@ description:
     of the webapp.
   - Nothing else tells that a worker is connected. A supervisor whose token was refused stays up and healthy.
   - With O(max_age) it waits until each of the named instances has a heartbeat that is young enough.
-  - A supervisor sends its first heartbeat 30 seconds after its start and one every 30 seconds from then on,
-    so a healthy age is 0 to 35 seconds.
+  - A supervisor sends its first heartbeat 30 seconds after its start, and then one every 30 seconds. A healthy age is
+    therefore 0 to 35 seconds.
 options:
   names:
     description:

@@ -8,15 +8,15 @@ module: worker_token
 version_added: 0.1.0
 short_description: Read, rotate or recover the token of a worker group
 description:
-  - Runs on the control host. Waits for the token file that the webapp writes, checks the form of the token and that its
-    SHA-256 is the one in the database, and returns it.
+  - Runs on the control host. Waits for the token file that the webapp writes. Checks the format of the token and that
+    its SHA-256 is the one in the database. Returns the token.
   - The webapp writes the file only once, when it creates the group, and the database holds no more than a hash. So a
     token that is lost cannot be read again; O(state=recovered) gives the group a new one.
-  - A new token is first written to a file beside O(path) whose name ends in C(.new), then its hash is put into the
-    database, then it takes the place of O(path). If that is interrupted, the next run in any state finishes it, or
-    removes the other file if the database does not have its hash.
-  - The webapp takes a new token at once, and the one before for at most 11 minutes more from supervisors that have
-    used it, until it is restarted. Bring the new one to every worker in that time.
+  - A new token is first written to a file beside O(path) whose name ends in C(.new). Then its hash is put into the
+    database. Then the file takes the place of O(path). If that is interrupted, the next run in any state finishes it.
+    If the database does not have its hash, that run removes the other file.
+  - The webapp accepts a new token at once. From supervisors that have used it, it accepts the one before for at most
+    11 minutes more, until it is restarted. Bring the new one to every worker in that time.
   - The module returns a secret, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:
@@ -37,8 +37,8 @@ options:
   timeout:
     description:
       - Seconds to wait for the webapp to create the group.
-      - Once the group is there, a file that is missing or does not fit is given 10 seconds at most, because the webapp
-        writes it right after it has created the group.
+      - Once the group is there, a file that is missing or does not fit is given 10 seconds at most. The webapp writes
+        it right after it has created the group.
     type: int
     default: 60
   state:
