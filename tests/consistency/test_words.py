@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Texts use the words of the field: tasks are named by imperatives, and words that readers stumbled over stay out."""
+"""Texts use the words of the field: tasks are named by imperatives, and words that readers stumbled over stay out.
+
+A sentence of a description has at most 25 words.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from testbed.common import ROOT
 
@@ -27,6 +33,16 @@ TEXTS = sorted(
         ROOT / "README.md",
     ]
 )
+# Rows of settings, and the documentation of plugins: strings in Python files, and files beside filters.
+DESCRIPTIONS = sorted(
+    [
+        *(ROOT / "roles").glob("*/meta/settings.yml"),
+        *(ROOT / "plugins").glob("*/[!_]*.py"),
+        *(ROOT / "plugins").glob("*/*.yml"),
+    ]
+)
+TEXT_KEYS = ("description", "short_description", "note", "notes", "details")
+LONGEST_SENTENCE = 25
 # What stands in its place in the field.
 WORDS = {
     r"private authorit(y|ies)": "private CA",
@@ -53,3 +69,53 @@ def test_words_of_the_field(path: Path) -> None:
     text = " ".join(path.read_text().split())
     found = {pattern: word for pattern, word in WORDS.items() if re.search(pattern, text, flags=re.IGNORECASE)}
     assert found == {}
+
+
+def texts(value: object, key: str = "") -> Iterator[str]:
+    """Give every text below a value that stands under a key for texts."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from texts(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner, key)
+    elif isinstance(value, str) and key in TEXT_KEYS:
+        yield value
+
+
+def sentences(text: str) -> list[str]:
+    """Give the sentences of a text. What stands behind a colon belongs to the same one."""
+    return re.split(r"(?<=[.!?]) ", " ".join(text.split()))
+
+
+def described(path: Path) -> list[Any]:
+    """Give what a file describes: itself, or the strings of a plugin that Ansible reads."""
+    text = path.read_text()
+    if path.suffix == ".yml":
+        return [yaml.safe_load(text)]
+    # Fragments have names of their own.
+    names = "[A-Z]+" if path.parent.name == "doc_fragments" else "(?:DOCUMENTATION|RETURN)"
+    found = re.findall(rf'^ *{names} = r?"""(.*?)"""', text, flags=re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(each) for each in found]
+
+
+def long_sentences(documents: list[Any]) -> list[str]:
+    """Give the sentences of descriptions that have too many words."""
+    every = (sentence for document in documents for text in texts(document) for sentence in sentences(text))
+    return [sentence for sentence in every if len(sentence.split()) > LONGEST_SENTENCE]
+
+
+@pytest.mark.parametrize("path", DESCRIPTIONS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_sentences_of_descriptions_are_short(path: Path) -> None:
+    assert long_sentences(described(path)) == []
+
+
+def test_a_long_sentence_is_found() -> None:
+    long = "word " * LONGEST_SENTENCE + "end."
+    assert long_sentences([{"name": {"description": f"Short: and more. {long} Short."}, "other": long}]) == [long]
+    assert long_sentences([{"description": ["Two sentences. " * LONGEST_SENTENCE]}]) == []
+
+
+@pytest.mark.parametrize("path", ["modules/project.py", "filter/dotenv.yml", "doc_fragments/webapp.py"])
+def test_descriptions_of_plugins_are_found(path: str) -> None:
+    assert any(list(texts(each)) for each in described(ROOT / "plugins" / path))
