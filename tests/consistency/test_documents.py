@@ -15,7 +15,18 @@ from testbed import cluster, lab
 from tools.settings import defaults, specs
 from tools.tables import by_name
 
-PLAIN_ROLES = ("docker_engine", "gateway", "registry", "registry_client", "runner_firewall", "task_images", "trigger", "webapp", "worker", "worker_group")
+PLAIN_ROLES = (
+    "docker_engine",
+    "gateway",
+    "registry",
+    "registry_client",
+    "runner_firewall",
+    "task_images",
+    "trigger",
+    "webapp",
+    "worker",
+    "worker_group",
+)
 # Pages that newcomers read first. What is generated is not prose.
 FIRST_PAGES = (
     "README.md",
