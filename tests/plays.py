@@ -55,10 +55,12 @@ def render_cases(
     workers: Sequence[str] = (),
     wanted: Mapping[str, str],
     cases: Mapping[str, Mapping[str, Any]],
+    files: Sequence[Path] = (),
 ) -> dict[str, dict[str, Any]]:
     """Give what expressions come to on a host in each case: case -> name in `wanted` -> value.
 
     The host is the control host, and the only worker unless others are named.
+    Further files of variables are read after those of the roles.
     The settings of a case are variables of its task: those of an inventory would lose against the files of the roles.
     """
     content = f"{{{{ dict({', '.join(f'{name}={expression}' for name, expression in wanted.items())}) | to_json }}}}"
@@ -67,7 +69,7 @@ def render_cases(
         "hosts": host,
         "connection": "local",
         "gather_facts": False,
-        "vars_files": variable_files(*roles),
+        "vars_files": [*variable_files(*roles), *map(str, files)],
         "vars": {"ansible_python_interpreter": sys.executable},
         "tasks": [
             {

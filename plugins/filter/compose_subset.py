@@ -19,7 +19,7 @@ def _used(services: Mapping[str, Row], kind: str) -> Iterator[str]:
 
 
 def compose_subset(definition: Mapping[str, Any], services: Collection[str]) -> dict[str, Any]:
-    """Keep the services that are named, and of the rest what these use."""
+    """Keep the services that are named, and of the rest what these use; a named volume needs no row of its own."""
     unknown = sorted(set(services) - set(definition["services"]))
     if unknown:
         raise AnsibleFilterError(f"compose_subset: there is no service {', '.join(unknown)}")
@@ -28,11 +28,11 @@ def compose_subset(definition: Mapping[str, Any], services: Collection[str]) -> 
         if name in services:
             needed = {other: how for other, how in row.get("depends_on", {}).items() if other in services}
             kept[name] = {**row, "depends_on": needed} if "depends_on" in row else dict(row)
-    rest = {
-        kind: {name: row for name, row in definition.get(kind, {}).items() if name in set(_used(kept, kind))}
-        for kind in ("networks", "volumes")
-    }
-    return {**definition, "services": kept, **rest}
+    networks = set(_used(kept, "networks"))
+    rest = {name: row for name, row in definition.get("networks", {}).items() if name in networks}
+    # A path is a folder or file of the host.
+    volumes = {name: definition.get("volumes", {}).get(name, {}) for name in _used(kept, "volumes") if "/" not in name}
+    return {**definition, "services": kept, "networks": rest, "volumes": volumes}
 
 
 class FilterModule:

@@ -264,6 +264,14 @@ def variables_of(
     return list(found)
 
 
+def _environment_of(row: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the environment that a row of services holds or names, or that the row is by itself."""
+    found = row.get("environment", row)
+    if isinstance(found, str):
+        found = next((definitions.get(word) for word, _, _ in VARIABLE.findall(found)), None)
+    return found if isinstance(found, Mapping) else {}
+
+
 def sources(definitions: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     """Tell for each service and name which variables its value is made of, from the texts of the roles' variables."""
     loaded: dict[str, Any] = {}
@@ -275,7 +283,7 @@ def sources(definitions: Iterable[str]) -> dict[str, dict[str, list[str]]]:
             for service, row in rows.items():
                 if isinstance(row, Mapping):
                     result.setdefault(service, {}).update(
-                        {name: variables_of(value, loaded) for name, value in row.items()}
+                        {name: variables_of(value, loaded) for name, value in _environment_of(row, loaded).items()}
                     )
     return result
 

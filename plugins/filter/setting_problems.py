@@ -72,7 +72,8 @@ def setting_problems(
     for rule in rules:
         if unknown := sorted(set(rule) - KNOWN):
             raise AnsibleFilterError(f"setting_problems: a rule has the unknown keys {', '.join(unknown)}")
-        for name in rule["settings"]:
+        names = rule["settings"]
+        for name in [names] if isinstance(names, str) else names:
             if not _applies(rule, values, name):
                 continue
             if "feature" in rule and rule["feature"] not in features:

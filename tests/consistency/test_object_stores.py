@@ -28,7 +28,8 @@ def installed(root: Path, folder: Path, compose: str, volumes: tuple[str, ...], 
     known = " ".join(f"{name}) exit 0;;" for name in volumes if engine)
     (folder / "docker").write_text(f'#!/bin/sh\ncase "$3" in {known} esac\nexit 1\n')
     (folder / "docker").chmod(0o755)
-    words = ["sh", "-c", script, "sh", "webapp-1", str(folder / "compose.yml"), "trigger_minio_data"]
+    volumes_asked = ["trigger_minio_data", "trigger_postgres_data", "/var/lib/docker"]
+    words = ["sh", "-c", script, "sh", "webapp-1", str(folder / "compose.yml"), *volumes_asked, r"seaweedfs\|minio"]
     path = f"{folder}:{os.environ['PATH']}"
     return subprocess.run(words, env={"PATH": path}, check=True, capture_output=True, text=True).stdout.splitlines()
 
@@ -104,7 +105,7 @@ def test_the_store_that_is_found_is_kept_and_keys_are_limited(tmp_path: Path) ->
                 "name": "Write what gives the key its rights",
                 "ansible.builtin.copy": {
                     "dest": str(tmp_path / "rights.json"),
-                    "content": "{{ {'seaweedfs': __webapp_object_stores.seaweedfs.files[0].content,"
+                    "content": "{{ {'seaweedfs': __webapp_seaweedfs_config,"
                     " 'minio': __webapp_minio_policy, 'script': __webapp_object_stores.minio.script} | to_json }}",
                     "mode": "0600",
                 },

@@ -62,7 +62,7 @@ def services(projects: Projects) -> Iterator[Row]:
 
 def environment(projects: Projects) -> Iterator[tuple[str, str, str]]:
     """Give service, name and value of every variable that reaches a container; what is null or empty is left out."""
-    meaningful = yaml.safe_load((HERE.parents[1] / "roles/webapp/vars/main/environments.yml").read_text())
+    meaningful = yaml.safe_load((HERE.parents[1] / "roles/webapp/vars/main/environment.yml").read_text())
     for project, service, row in services(projects):
         given = projects[project]["environments"].get(service, {}) | row.get("environment", {})
         for name, value in given.items():

@@ -61,7 +61,7 @@ def variables(text: str, internal: dict[str, Any]) -> set[str]:
                 found.add(f"trigger_secrets{key}")
             elif name == "__webapp_memory_mib":
                 # Unless it is set, the host decides, with all that shares it.
-                found.add(internal["__webapp_memory_settings"][key[1:]])
+                found.add(internal["__webapp_services"][key[1:]]["memory"]["setting"])
             else:
                 inner = internal.get(name, "")
                 part = inner.get(key[1:], inner) if isinstance(inner, dict) else inner
@@ -73,14 +73,14 @@ def test_every_name_has_a_row(rows: dict[str, tuple[set[str], str]], internal: d
     listed = (Path(__file__).parent / "upstream_names.txt").read_text().splitlines()
     wanted = {name for line in listed if not line.startswith("#") for name in line.split()}
     assert len(wanted) > 100
-    wanted |= set(internal["__webapp_environments"]["webapp"])
+    wanted |= set(internal["__webapp_environment"])
     assert sorted(wanted - set(rows)) == []
 
 
 def test_rows_name_what_decides_the_variable(
     rows: dict[str, tuple[set[str], str]], internal: dict[str, Any], public: set[str]
 ) -> None:
-    for name, expression in internal["__webapp_environments"]["webapp"].items():
+    for name, expression in internal["__webapp_environment"].items():
         wanted = {each for each in variables(str(expression), internal) if each in public or "." in each}
         assert rows[name][0] == wanted, f"{name}: {' '.join(f'`{each}`' for each in sorted(wanted))}"
 
@@ -89,7 +89,7 @@ def test_rows_name_variables_that_exist(
     rows: dict[str, tuple[set[str], str]], internal: dict[str, Any], public: set[str]
 ) -> None:
     secrets = {f"trigger_secrets.{name}" for name in internal["__trigger_secrets"]}
-    services = {"webapp_extra_env." + name for name in internal["__webapp_environments"]}
+    services = {"webapp_extra_env." + name for name in internal["__webapp_services"]}
     for name, (named, words) in rows.items():
         assert named <= public | secrets | services, name
         assert named or words, f"{name} has no variable, and the row does not say why"

@@ -91,7 +91,7 @@ def test_the_webapp_of_every_line_ends_by_itself_when_it_is_stopped(root: Path, 
         "trigger",
         "webapp",
         host="control.example.com",
-        wanted={"environment": f"dict({environment})", "grace": "__webapp_rows.services.webapp.stop_grace_period"},
+        wanted={"environment": f"dict({environment})", "grace": "__webapp_services.webapp.container.stop_grace_period"},
         cases={
             line["name"]: {"trigger_version": line["tested"], "trigger_api_origin": "http://control.example.com:8030"}
             for line in lines(root)

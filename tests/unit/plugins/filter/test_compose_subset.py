@@ -35,6 +35,11 @@ def test_what_only_the_others_used_goes() -> None:
     }
 
 
+def test_a_named_volume_needs_no_row() -> None:
+    project = {"services": PROJECT["services"]}
+    assert compose_subset(project, ["db", "cache"])["volumes"] == {"db_data": {}, "cache_data": {}}
+
+
 def test_the_original_stays_as_it_is() -> None:
     compose_subset(PROJECT, ["web"])
     assert set(PROJECT["services"]["web"]["depends_on"]) == {"db", "cache"}

@@ -278,6 +278,15 @@ def test_anything_but_dictionaries_is_refused(environments: Any, extra: Any) -> 
         environment_problems(environments, SCHEMA, extra)
 
 
+@pytest.mark.parametrize("environment", ['{{SMTP_PORT: "{port}"}}', '"{{{{ __webapp_environment }}}}"'])
+def test_an_environment_may_stand_in_the_row_of_its_service(environment: str) -> None:
+    port = "{{ webapp_smtp_port }}"
+    rows = f"__webapp_services:\n  webapp:\n    environment: {environment.format(port=port)}\n"
+    other = f'__webapp_environment: {{SMTP_PORT: "{port}"}}\n'
+    (problem,) = environment_problems({"webapp": {"SMTP_PORT": "x"}}, SCHEMA, definitions=[rows, other])
+    assert problem["variables"] == ["webapp_smtp_port"]
+
+
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
 def test_the_schemas_of_the_role_can_be_read(path: Path) -> None:
     schema = parse_schema(path.read_text())

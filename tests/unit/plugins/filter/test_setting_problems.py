@@ -92,3 +92,8 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_rule_with_a_slip() -> None:
     with pytest.raises(AnsibleFilterError, match="unknown keys need"):
         setting_problems({}, [{"settings": ["a"], "need": ["b"]}])
+
+
+def test_a_rule_may_name_one_setting() -> None:
+    rules = [{"settings": "one", "needs": ["two"]}]
+    assert setting_problems({"one": 1, "two": ""}, rules) == ["one is set, so two must be set too."]
