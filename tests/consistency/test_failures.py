@@ -88,7 +88,7 @@ def test_what_is_told(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("role", [("supervisor", "secrets"), ("registry", "client_secrets")], ids=lambda role: role[0])
+@pytest.mark.parametrize("role", [("supervisor", "secrets"), ("registry_client", "secrets")], ids=lambda role: role[0])
 def test_a_control_host_that_cannot_be_reached_is_told_as_such(tmp_path: Path, role: tuple[str, str]) -> None:
     """By the words of its connection, and not as an error that is hidden."""
     (tmp_path / "hosts").write_text(
