@@ -16,16 +16,22 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_fil
 
 # Goes with the doc fragment `database`.
 ARGUMENT_SPEC: dict[str, Any] = {
-    "database_container": {"type": "str"},
-    "database": {"type": "str", "default": "main"},
-    "database_user": {"type": "str", "default": "postgres"},
-    "database_url": {"type": "str"},
-    "database_secrets_file": {"type": "path", "no_log": False},
-    "database_ca_certificates": {"type": "str", "default": ""},
+    "database": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "container": {"type": "str"},
+            "name": {"type": "str", "default": "main"},
+            "user": {"type": "str", "default": "postgres"},
+            "url": {"type": "str"},
+            "secrets_file": {"type": "path", "no_log": False},
+            "ca_certificates": {"type": "str", "default": ""},
+        },
+        "required_one_of": [("container", "url")],
+    }
 }
 # Goes with the part `group` of it.
 GROUP_ARGUMENT_SPEC: dict[str, Any] = {**ARGUMENT_SPEC, "group": {"type": "str", "default": "bootstrap"}}
-REQUIRED_ONE_OF = [("database_container", "database_url")]
 SECRET = "postgres_password"
 
 
@@ -84,11 +90,12 @@ class Database:
 
 
 def database(params: Mapping[str, Any]) -> Database:
+    given = params["database"]
     return Database(
-        params["database_container"] or "",
-        params["database"],
-        params["database_user"],
-        params["database_url"] or "",
-        params["database_secrets_file"] or "",
-        params["database_ca_certificates"],
+        given["container"] or "",
+        given["name"],
+        given["user"],
+        given["url"] or "",
+        given["secrets_file"] or "",
+        given["ca_certificates"],
     )

@@ -32,7 +32,7 @@ author:
 EXAMPLES = r"""
 - name: Look at the replication slots
   selfhosted.trigger_dev.replication_slot_info:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
     names: [task_runs_to_clickhouse_v1, electric_slot_default]
 """
 
@@ -68,7 +68,6 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check impo
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     ARGUMENT_SPEC,
-    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -124,7 +123,6 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "required": True},
             "lag_max_bytes": {"type": "int", "default": 2**30},
         },
-        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     checks = look(parameters(module.params), run)

@@ -52,7 +52,7 @@ seealso:
 EXAMPLES = r"""
 - name: Have a worker group for machines with a GPU
   selfhosted.trigger_dev.worker_group:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
     group: gpu
     path: /opt/trigger/worker_groups/gpu
     description: Machines with a GPU
@@ -85,7 +85,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     GROUP_ARGUMENT_SPEC,
-    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -223,7 +222,6 @@ def main() -> None:
             "description": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present"], "default": "present"},
         },
-        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)

@@ -50,7 +50,7 @@ seealso:
 EXAMPLES = r"""
 - name: Forget a worker that was removed
   selfhosted.trigger_dev.worker_instance:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
     names:
       - worker3
     alive_seconds: 60
@@ -84,7 +84,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     GROUP_ARGUMENT_SPEC,
-    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -154,7 +153,6 @@ def main() -> None:
             "alive_seconds": {"type": "int", "default": 0},
             "state": {"type": "str", "choices": ["absent"], "default": "absent"},
         },
-        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)

@@ -45,7 +45,7 @@ author:
 EXAMPLES = r"""
 - name: Wait until this worker is connected
   selfhosted.trigger_dev.worker_instance_info:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
     names: ["{{ inventory_hostname }}"]
     max_age: 35
     timeout: 90
@@ -87,7 +87,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     GROUP_ARGUMENT_SPEC,
-    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -195,7 +194,6 @@ def main() -> None:
         },
         # Without names it would be open which of the rows of former workers are to be alive.
         required_by={"max_age": "names"},
-        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)

@@ -70,13 +70,13 @@ author:
 EXAMPLES = r"""
 - name: Read the token of the worker group
   selfhosted.trigger_dev.worker_token:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
   delegate_to: "{{ groups['trigger_control'] | first }}"
   register: group_token
 
 - name: Give the worker group a new token
   selfhosted.trigger_dev.worker_token:
-    database_container: trigger-webapp-trigger-postgres-1
+    database: {container: trigger-webapp-trigger-postgres-1}
     state: rotated
   delegate_to: "{{ groups['trigger_control'] | first }}"
 """
@@ -112,7 +112,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     GROUP_ARGUMENT_SPEC,
-    REQUIRED_ONE_OF,
     Database,
     DatabaseError,
     database,
@@ -325,7 +324,6 @@ def main() -> None:
             "owner": {"type": "int", "default": 1000},
             "file_group": {"type": "int", "default": 1000},
         },
-        required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     wanted = parameters(module.params)

@@ -44,7 +44,7 @@ def test_only_the_named_ones_count() -> None:
 
 def test_a_dead_database_is_reported(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replication_slot_info, "run", lambda *_, **__: Completed(1, "", "no such container"))
-    result = invoke(replication_slot_info.main, check=True, database_container="pg", names=["a", "b"])
+    result = invoke(replication_slot_info.main, check=True, database={"container": "pg"}, names=["a", "b"])
     assert result["checks"] == [
         {
             "what": "replication slots",
@@ -59,5 +59,5 @@ def test_the_default_is_one_gibibyte(invoke: Any, monkeypatch: pytest.MonkeyPatc
     for lag, ok in ((2**30, True), (2**30 + 1, False)):
         rows = json.dumps([slot(lag=lag)])
         monkeypatch.setattr(replication_slot_info, "run", lambda *_, rows=rows, **__: Completed(0, rows, ""))
-        result = invoke(replication_slot_info.main, database_container="pg", names=["a"])
+        result = invoke(replication_slot_info.main, database={"container": "pg"}, names=["a"])
         assert result["checks"][0]["ok"] is ok

@@ -152,7 +152,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_module(invoke: Invoke, docker: Path, tmp_path: Path) -> None:
     file = tmp_path / "token"
-    arguments = {"database_container": "pg", "group": "gpu", "path": str(file)}
+    arguments = {"database": {"container": "pg"}, "group": "gpu", "path": str(file)}
     predicted = invoke(worker_group.main, check=True, **arguments)
     assert (predicted["changed"], predicted["worker_group"]) == (True, {"group": "gpu", "created": True})
     assert not file.exists()
@@ -172,17 +172,19 @@ def test_module(invoke: Invoke, docker: Path, tmp_path: Path) -> None:
 def test_a_token_of_an_interrupted_run_is_used(invoke: Invoke, docker: Path, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    assert invoke(worker_group.main, database_container="pg", group="gpu", path=str(file))["changed"]
+    assert invoke(worker_group.main, database={"container": "pg"}, group="gpu", path=str(file))["changed"]
     assert file.read_text() == TOKEN
     assert file.stat().st_mode & 0o7777 == 0o600
     assert HASH in docker.read_text()
 
 
 def test_nothing_is_inserted_without_a_file(invoke: Invoke, docker: Path, tmp_path: Path) -> None:
-    failed = invoke(worker_group.main, database_container="pg", group="gpu", path=str(tmp_path / "missing" / "token"))
+    failed = invoke(
+        worker_group.main, database={"container": "pg"}, group="gpu", path=str(tmp_path / "missing" / "token")
+    )
     assert "No such file or directory" in failed["msg"]
     assert not docker.exists()
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    failed = invoke(worker_group.main, database_container="pg", group="gpu", path=str(tmp_path / "link"))
+    failed = invoke(worker_group.main, database={"container": "pg"}, group="gpu", path=str(tmp_path / "link"))
     assert failed["msg"].startswith(f"{tmp_path / 'link'}: ")
     assert not docker.exists()

@@ -73,7 +73,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_module(invoke: Invoke, docker: Path) -> None:
-    arguments = {"database_container": "pg", "names": ["w1", "w2", "never"]}
+    arguments = {"database": {"container": "pg"}, "names": ["w1", "w2", "never"]}
     refused = invoke(worker_instance.main, alive_seconds=60, **arguments)
     assert "60 s: w2." in refused["msg"]
     predicted = invoke(worker_instance.main, check=True, **arguments)
@@ -93,4 +93,4 @@ def test_a_database_that_does_not_answer(invoke: Invoke, tmp_path: Path, monkeyp
     (tmp_path / "docker").write_text("#!/bin/sh\necho 'No such container: pg' >&2; exit 1\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert "No such container: pg" in invoke(worker_instance.main, database_container="pg", names=["w"])["msg"]
+    assert "No such container: pg" in invoke(worker_instance.main, database={"container": "pg"}, names=["w"])["msg"]

@@ -99,7 +99,7 @@ def test_module(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "docker").write_text(f"#!/bin/sh\ncat >/dev/null; echo '{json.dumps([row])}'\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    result = invoke(worker_instance_info.main, database_container="pg")
+    result = invoke(worker_instance_info.main, database={"container": "pg"})
     assert result["worker_instances"] == [
         {
             "name": "w",
@@ -108,8 +108,8 @@ def test_module(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "created_at": "2026-01-31T12:00:00Z",
         }
     ]
-    failed = invoke(worker_instance_info.main, database_container="pg", names=["w"], max_age=35)
+    failed = invoke(worker_instance_info.main, database={"container": "pg"}, names=["w"], max_age=35)
     assert failed["failed"]
     assert "w  last heartbeat 40 s ago" in failed["msg"]
     assert failed["worker_instances"] == result["worker_instances"]
-    assert "names" in invoke(worker_instance_info.main, database_container="pg", max_age=35)["msg"]
+    assert "names" in invoke(worker_instance_info.main, database={"container": "pg"}, max_age=35)["msg"]

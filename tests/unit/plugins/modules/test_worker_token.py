@@ -221,7 +221,7 @@ class Host:
 
     def run(self, state: str = "present", **more: Any) -> dict[str, Any]:
         return self.invoke(
-            worker_token.main, path=str(self.file), database_container="pg", timeout=0, state=state, **more
+            worker_token.main, path=str(self.file), database={"container": "pg"}, timeout=0, state=state, **more
         )
 
     def seen(self) -> dict[str, str]:
