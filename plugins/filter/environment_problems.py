@@ -23,6 +23,8 @@ NUMBER = re.compile(r"-?([0-9]+([.][0-9]*)?|[.][0-9]+)")
 VARIABLE = re.compile(r"(?<![\w.])((?:__)?(?:trigger|webapp|registry|supervisor)_\w+)(?:[.]([a-z_]+)|\['([^']+)'\])?")
 SECRETS = "__trigger_secret_values"
 INNER = "__"
+# Type of a row that takes a variable away.
+REMOVED = "removed"
 # Types with bounds: `integer 1..100`, `number 0..`, `number >1`.
 BOUNDED = re.compile(r"(integer|number) (?:([0-9]+)[.][.]([0-9]*)|>([0-9]+))")
 # The rate limiter takes no other unit, and throws while the webapp loads.
@@ -184,7 +186,18 @@ class Need:
 
 
 def _rows(text: str) -> list[list[str]]:
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")][1:]
+    """Read the rows of a schema, without those that a later row of the same variable replaces or removes."""
+    lines = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+    latest: dict[tuple[str, ...], list[str]] = {}
+    for row in lines:
+        if row == lines[0]:
+            continue  # the titles of another file
+        key = tuple(row[:2])
+        if row[2:] != [REMOVED]:
+            latest[key] = row
+        elif latest.pop(key, None) is None:
+            raise AnsibleFilterError(f"environment_problems: the schema removes a row that is not there: {row}")
+    rows = list(latest.values())
     for row in rows:
         known = len(row) > 2 and (row[2] in TYPES or "|" in row[2] or BOUNDED.fullmatch(row[2]))
         if not known or len(row) > 4 or (len(row) == 4 and ": " not in row[3]):

@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_problems import parse_schema, requirement
 
 from tests.plays import render_cases
+from tests.schemas import SCHEMAS
 
 Projects = dict[str, dict[str, Any]]
 Row = tuple[str, str, dict[str, Any]]
@@ -93,11 +94,8 @@ def test_images_are_pinned(projects: Projects) -> None:
         assert re.search(r"[0-9]+[.-][0-9]+", tag), f"{name}: {row['image']} floats"
 
 
-SCHEMAS = "roles/webapp/files/schema"
-
-
 def test_environment_is_known_and_has_the_form_that_works(projects: Projects, root: Path) -> None:
-    known = parse_schema((root / SCHEMAS / "4.2.tsv").read_text())
+    known = parse_schema(SCHEMAS["4.2"])
     seen = list(environment(projects))
     assert {"webapp", "supervisor", "electric", "trigger-registry"} <= {service for service, _, _ in seen}
     for service, name, value in seen:
@@ -109,7 +107,7 @@ def test_environment_is_known_and_has_the_form_that_works(projects: Projects, ro
 
 def test_every_variable_that_may_be_rendered_is_known_to_a_version(projects: Projects, root: Path) -> None:
     """Also those that are left out on the defaults, or belong to a newer version."""
-    schemas = [parse_schema(path.read_text()) for path in (root / SCHEMAS).glob("*.tsv")]
+    schemas = [parse_schema(text) for text in SCHEMAS.values()]
     for rendered in projects.values():
         for service, row in rendered["environments"].items():
             known = set().union(*(schema[service] for schema in schemas))

@@ -9,10 +9,28 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.release_series import release_series
 from doubles.webapp import stop
 
 from tests.plays import render_cases
+from tests.schemas import FILES, SCHEMAS, SERIES
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows() -> list[dict[str, Any]]:
+    """Read the series, each from its own file with what it alone has, oldest first."""
+    found = []
+    for path in (ROOT / "roles/trigger/vars/main/versions").glob("[0-9]*.yml"):
+        ((variable, row),) = yaml.safe_load(path.read_text()).items()
+        assert path.stem == row["name"]
+        assert variable == f"__trigger_line_{row['name'].replace('.', '_')}"
+        found.append(row)
+    return sorted(found, key=lambda row: [int(part) for part in row["name"].split(".")])
+
+
+LINES = release_series(rows())
+LAST = LINES[-1]["name"]
 # Version -> line that it is deployed by, and whether that line is its own.
 VERSIONS = {
     "v4.2.0": ("4.2", True),
@@ -20,45 +38,40 @@ VERSIONS = {
     "v4.3.1": ("4.2", False),
     "v4.5.0": ("4.5", True),
     "v4.5.12": ("4.5", True),
-    "v4.10.0": ("4.5", False),
-    "v5.0.0": ("4.5", False),
-    "latest": ("4.5", False),
-    "v4.1.9": ("4.5", False),  # refused before anybody asks for its line
+    "v4.99.0": (LAST, False),
+    "v5.0.0": (LAST, False),
+    "latest": (LAST, False),
+    "v4.1.9": (LAST, False),  # refused before anybody asks for its line
 }
 
 
-def lines(root: Path) -> list[dict[str, Any]]:
-    """Read the lines, each from its own file, oldest first."""
-    found = []
-    for path in (root / "roles/trigger/vars/main/versions").glob("[0-9]*.yml"):
-        ((variable, line),) = yaml.safe_load(path.read_text()).items()
-        assert path.stem == line["name"]
-        assert variable == f"__trigger_line_{line['name'].replace('.', '_')}"
-        found.append(line)
-    return sorted(found, key=lambda line: [int(part) for part in line["name"].split(".")])
-
-
-def test_lines_are_alike_and_all_of_them_are_known(root: Path) -> None:
-    found = lines(root)
-    assert len({tuple(line) for line in found}) == 1
-    chosen = yaml.safe_load((root / "roles/trigger/vars/main/versions/main.yml").read_text())["__trigger_lines"]
-    names = [f"__trigger_line_{line['name'].replace('.', '_')}" for line in found]
-    assert chosen == f"{{{{ [{', '.join(names)}] }}}}"
-    for line in found:
+def test_a_series_holds_what_differs_from_the_one_before_it() -> None:
+    """And each has a schema, of which the same is true."""
+    assert list(SCHEMAS) == [line["name"] for line in LINES]
+    for line in LINES:
         assert line["tested"].startswith(f"v{line['name']}.")
-        assert (root / f"roles/webapp/files/schema/{line['name']}.tsv").is_file()
-    for older, newer in itertools.pairwise(found):
-        assert set(older["features"]) <= set(newer["features"])
+    for older, own in itertools.pairwise([LINES[0], *rows()[1:]]):
+        assert {"name", "tested"} <= set(own)
+        assert not [key for key, value in own.items() if value in ([], older.get(key))], own["name"]
+    for line, row in zip(LINES, rows()[1:], strict=False):
+        for key in ("features", "refused_secrets"):
+            assert set(line[key]).isdisjoint(row.get(key, [])), row["name"]
+    known: dict[tuple[str, ...], list[str]] = {}
+    for series in SERIES:
+        own_rows = [text.split("\t") for text in FILES[series].splitlines() if not text.startswith("#")][1:]
+        assert len(own_rows) == len({tuple(row[:2]) for row in own_rows}), f"{series} has two rows of one variable"
+        assert [row for row in own_rows if known.get(tuple(row[:2])) == row] == [], f"{series} repeats rows"
+        known |= {tuple(row[:2]): row for row in own_rows}
 
 
 def test_the_default_is_the_tested_release_of_a_line(root: Path) -> None:
     default = yaml.safe_load((root / "roles/trigger/defaults/main.yml").read_text())["trigger_version"]
-    assert default in {line["tested"] for line in lines(root)}
+    assert default in {line["tested"] for line in LINES}
 
 
 def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
     rows = yaml.safe_load((root / "testbed/images/images.yml").read_text())["images"]
-    for line in lines(root):
+    for line in LINES:
         for image in ("trigger.dev", "supervisor"):
             assert f"ghcr.io/triggerdotdev/{image}:{line['tested']}" in {row["reference"] for row in rows}
 
@@ -94,7 +107,7 @@ def test_the_webapp_of_every_line_ends_by_itself_when_it_is_stopped(root: Path, 
         wanted={"environment": f"dict({environment})", "grace": "__webapp_services.webapp.container.stop_grace_period"},
         cases={
             line["name"]: {"trigger_version": line["tested"], "trigger_api_origin": "http://control.example.com:8030"}
-            for line in lines(root)
+            for line in LINES
         },
     )
     for name, row in rendered.items():

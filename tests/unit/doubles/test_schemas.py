@@ -9,8 +9,9 @@ import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_problems import parse_schema, requirement
 from doubles import rules
 
+from tests.schemas import SCHEMAS
+
 ROOT = Path(__file__).parents[3]
-LINES = sorted(path.stem for path in (ROOT / "roles/webapp/files/schema").glob("*.tsv"))
 # One of these breaks each kind of rule.
 WRONG = (
     "",
@@ -33,10 +34,10 @@ BY_VALUE = ("none_of", "absent", "required", "required_non_empty")
 FREE = ("NODE_OPTIONS",)
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", SCHEMAS)
 @pytest.mark.parametrize("program", ["webapp", "supervisor"])
 def test_the_schema_is_as_strict_as_the_double(program: str, line: str) -> None:
-    schema = parse_schema((ROOT / f"roles/webapp/files/schema/{line}.tsv").read_text())[program]
+    schema = parse_schema(SCHEMAS[line])[program]
     table = rules.load(ROOT / f"testbed/images/doubles/{program}/rules.yml", line)
     for rule in table:
         if rule.effect != "exit" or rule.kind in BY_VALUE:
