@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def test_the_default_is_the_tested_release_of_a_line(root: Path) -> None:
     assert default in {line["tested"] for line in LINES}
 
 
+def test_the_document_has_a_row_for_each_series() -> None:
+    text = (ROOT / "docs/upgrading.md").read_text()
+    told = re.findall(r"^\| ([0-9.]+) \| (v[0-9.]+)[^|]*\| (?:([0-9.]+) or later|any [^|]*) \|", text, re.MULTILINE)
+    assert told == [(line["name"], line["tested"], line["clickhouse_minimum"]) for line in LINES]
+
+
 def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
     rows = yaml.safe_load((root / "testbed/images/images.yml").read_text())["images"]
     for line in LINES:
@@ -93,6 +100,28 @@ def test_a_version_is_deployed_by_the_newest_line_that_is_not_newer(
     chosen: dict[str, dict[str, Any]], version: str
 ) -> None:
     assert (chosen[version]["line"], chosen[version]["tested"]) == VERSIONS[version]
+
+
+def test_one_file_adds_a_series(tmp_path: Path) -> None:
+    (tmp_path / "4.98.yml").write_text('__trigger_line_4_98: {name: "4.98", tested: v4.98.1, features: [more]}')
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        host="control.example.com",
+        wanted={
+            "line": "__trigger_line",
+            "tested": "__trigger_lines | map(attribute='tested')",
+            "known": "__trigger_environment_is_known",
+        },
+        cases={version: {"trigger_version": version} for version in ("v4.5.12", "v4.98.1", "v5.0.0")},
+        files=[tmp_path / "4.98.yml"],
+    )
+    assert rendered["v4.5.12"]["line"] == LINES[1]
+    new = release_series([*rows(), {"name": "4.98", "tested": "v4.98.1", "features": ["more"]}])[-1]
+    assert (rendered["v4.98.1"]["line"], rendered["v5.0.0"]["line"]) == (new, new)
+    assert {"more", *LINES[-1]["features"]} == set(new["features"])
+    assert rendered["v4.98.1"]["tested"] == [*(line["tested"] for line in LINES), "v4.98.1"]
+    assert [row["known"] for row in rendered.values()] == [True, True, False]
 
 
 def test_the_webapp_of_every_line_ends_by_itself_when_it_is_stopped(root: Path, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
 Environment = Mapping[str, str]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Rule:
     # Name -> the value, or the list of values, with which the rule holds or does not.
     when: Mapping[str, Any] = field(default_factory=dict)
     unless: Mapping[str, Any] = field(default_factory=dict)
-    # Version lines that have the rule; none named: all.
-    lines: tuple[str, ...] = ()
+    # First release series that has the rule, and first one that no longer has it; empty: all.
+    since: str = ""
+    before: str = ""
     argument: Any = None
     fact: str = ""
 
@@ -170,9 +172,7 @@ def quirks(rules: list[Rule], environment: Environment) -> set[str]:
 
 
 def parse(table: list[dict[str, Any]]) -> list[Rule]:
-    rules = [
-        Rule(**{**row, "variables": tuple(row["variables"]), "lines": tuple(row.get("lines", ()))}) for row in table
-    ]
+    rules = [Rule(**{**row, "variables": tuple(row["variables"])}) for row in table]
     for rule in rules:
         if rule.kind not in CHECKS and rule.kind not in PRESENCE:
             raise ValueError(f"unknown kind {rule.kind!r}")
@@ -186,10 +186,28 @@ def line() -> str:
     return ".".join(os.environ.get("DOUBLE_VERSION", "4.2.0").split(".")[:2])
 
 
+def _number(series: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in series.split("."))
+
+
+def holds(rule: Rule, series: str) -> bool:
+    """Say whether a release series, such as 4.5, has the rule."""
+    asked = _number(series)
+    return (not rule.since or _number(rule.since) <= asked) and (not rule.before or asked < _number(rule.before))
+
+
+def newest(table: Mapping[str, Value], series: str) -> Value:
+    """Give the value of the newest series up to the one that is asked for; LookupError: there is none."""
+    names = [name for name in table if _number(name) <= _number(series)]
+    if not names:
+        raise LookupError(f"no series up to {series}")
+    return table[max(names, key=_number)]
+
+
 def load(path: Path, of: str = "") -> list[Rule]:
-    """Read the rules of a version line, by default the image's own."""
+    """Read the rules of a release series, by default the image's own."""
     rules = parse(yaml.safe_load(path.read_text())["rules"])
-    return [rule for rule in rules if not rule.lines or (of or line()) in rule.lines]
+    return [rule for rule in rules if holds(rule, of or line())]
 
 
 def number(environment: Environment, name: str, default: float) -> float:

@@ -70,3 +70,24 @@ def test_a_table_that_means_nothing_is_refused(broken: dict[str, Any]) -> None:
 )
 def test_booleans(value: str, expected: bool) -> None:
     assert rules.boolean({"X": value}, "X", not expected) is expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "series"),
+    [
+        ({}, ["4.2", "4.5", "4.10"]),
+        ({"since": "4.5"}, ["4.5", "4.10"]),
+        ({"before": "4.5"}, ["4.2"]),
+        ({"since": "4.5", "before": "4.10"}, ["4.5"]),
+    ],
+)
+def test_a_rule_holds_from_one_series_to_another(bounds: dict[str, str], series: list[str]) -> None:
+    (rule,) = rules.parse([row(**bounds)])
+    assert [name for name in ("4.2", "4.5", "4.10") if rules.holds(rule, name)] == series
+
+
+def test_a_later_series_has_what_the_one_before_it_has() -> None:
+    table = {"4.2": 1, "4.5": 2}
+    assert [rules.newest(table, name) for name in ("4.2", "4.4", "4.5", "4.10")] == [1, 1, 2, 2]
+    with pytest.raises(LookupError, match=r"up to 4\.1"):
+        rules.newest(table, "4.1")

@@ -12,17 +12,17 @@ from typing import Any
 import psycopg2
 
 from doubles.postgres import connection_arguments
-from doubles.rules import fatal, line, load
+from doubles.rules import fatal, line, load, newest
 from doubles.webapp.clickhouse import ClickHouseError, query
 
 HERE = Path(__file__).parent
 RULES = HERE / "rules.yml"
 # The lock that prisma takes, so that replicas that start at once migrate one after the other.
 LOCK = 72707369
-# Version line -> migrations of Postgres after the first of this double, and version of ClickHouse's tables.
+# First release series -> migrations of Postgres after the first of this double, and version of ClickHouse's tables.
 MIGRATIONS = {"4.2": (0, 11), "4.5": (109, 40)}
-# Oldest ClickHouse whose settings the migrations of the line know.
-CLICKHOUSE_MINIMUM = {"4.5": (25, 8)}
+# First release series -> oldest ClickHouse whose settings the migrations know.
+CLICKHOUSE_MINIMUM = {"4.2": (0, 0), "4.5": (25, 8)}
 
 
 def statements(text: str) -> list[str]:
@@ -53,7 +53,7 @@ def migrate_postgres(environment: Mapping[str, str]) -> None:
         cursor.execute((HERE / "postgres.sql").read_text())
         # Assumed, not measured: like `prisma migrate deploy` an older program does not mind migrations that it does not
         # have, and starts on tables that it does not know.
-        names = [(f"{number:03}", f"double_4_5_{number:03}") for number in range(1, MIGRATIONS[line()][0] + 1)]
+        names = [(f"{number:03}", f"double_4_5_{number:03}") for number in range(1, newest(MIGRATIONS, line())[0] + 1)]
         statement = 'INSERT INTO "_prisma_migrations" (id, migration_name) VALUES (%s, %s) ON CONFLICT DO NOTHING'
         cursor.executemany(statement, [(f"4_5_{number}", name) for number, name in names])
     connection.close()
@@ -61,9 +61,9 @@ def migrate_postgres(environment: Mapping[str, str]) -> None:
 
 
 def migrate_clickhouse(environment: Mapping[str, str]) -> None:
-    url, version = environment["CLICKHOUSE_URL"], MIGRATIONS[line()][1]
+    url, version = environment["CLICKHOUSE_URL"], newest(MIGRATIONS, line())[1]
     found = query(url, "SELECT version()").strip()
-    if tuple(int(part) for part in found.split(".")[:2]) < CLICKHOUSE_MINIMUM.get(line(), (0, 0)):
+    if tuple(int(part) for part in found.split(".")[:2]) < newest(CLICKHOUSE_MINIMUM, line()):
         raise ClickHouseError(f"code: 115, message: Setting is unknown (version {found})")
     for statement in statements((HERE / "clickhouse.sql").read_text()):
         query(url, statement)
