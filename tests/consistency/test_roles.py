@@ -262,3 +262,11 @@ def test_roles_never_name_a_group(root: Path, role: str) -> None:
             if path in (root / "roles/trigger/defaults/main.yml", root / "roles/trigger/meta/settings.yml"):
                 text = re.sub(r"\b(\w+_group|default): trigger_\w+\n", "\n", text)
             assert not re.search(r"\btrigger_(control|workers|registry)\b", text), path.relative_to(root)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_variable_of_a_role_has_one_value(root: Path, role: str) -> None:
+    """Ansible merges the files of vars/main in silence: of two values under one name the last one would hold."""
+    files = [*root.glob(f"roles/{role}/vars/main/**/*.yml"), *root.glob(f"roles/{role}/vars/main.yml")]
+    names = [name for path in files for name in re.findall(r"^(\w+):", path.read_text(), re.MULTILINE)]
+    assert sorted(set(names)) == sorted(names)
