@@ -15,6 +15,7 @@ SHORT_ROLES = (
     "docker_engine",
     "first_project",
     "login_link",
+    "registry",
     "runner_firewall",
     "task_images",
     "worker",
