@@ -108,11 +108,11 @@ def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) 
         return
 
 
-# They change nothing of an installation: registry_client prepares machines of developers, and the others are parts.
-UNLOCKED = {"login_link", "named_workers", "preflight", "registry_client", "status", "verify", "whole_inventory"}
+# They change nothing of an installation: registry_client prepares machines of developers.
+UNLOCKED = {"login_link", "preflight", "registry_client", "status", "verify"}
 
 
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.stem)
 def test_playbooks_that_change_something_lock_the_installation(path: Path) -> None:
     names = [play["name"] for play in plays(path)]
     assert ("Lock the installation" in names) == (path.stem not in UNLOCKED)

@@ -229,6 +229,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         "trigger_origin": "http://localhost:8030",
         "trigger_api_origin": "http://control.example.com:8030",
         "ansible_connection": "local",  # over ssh the names of the example would be refused
+        "__trigger_settings_checked": True,
         "__trigger_checked": True,  # the checks on the inventory as a whole are others' affair
     }
     inventory = {
