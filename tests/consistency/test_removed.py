@@ -40,7 +40,7 @@ def test_a_worker_that_comes_back_too_soon_is_told_so(rendered: dict[str, dict[s
         assert words in rendered["removed"]["said"]
 
 
-@pytest.mark.parametrize("entry", ["absent", "lost"])
+@pytest.mark.parametrize("entry", ["absent", "decommissioned"])
 def test_the_gateway_closes_to_a_worker_that_goes(root: Path, entry: str) -> None:
     tasks = root / "roles/supervisor/tasks"
     last = yaml.safe_load((tasks / f"{entry}.yml").read_text())[-1]

@@ -187,7 +187,7 @@ def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> N
 
 def test_a_worker_that_cannot_be_moved_keeps_no_other_from_a_new_token(story: Story) -> None:
     # Everything is well with it until its turn to get the new token.
-    in_its_turn = f"hostvars['{CONTROL}'].__worker_group_new_token is defined and not supervisor_turns_enabled"
+    in_its_turn = f"hostvars['{CONTROL}'].__worker_group_new_token is defined and not supervisor_batches_enabled"
     accident = {"supervisor_start_timeout_seconds": f"{{{{ 'never' if {in_its_turn} else 120 }}}}"}
     inventory(story.grown, FIRST, SECOND, THIRD, worker1=accident)
     play = story.play(playbook="worker_token_rotate", supervisor_serial=1)
