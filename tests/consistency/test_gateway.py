@@ -143,7 +143,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "addresses": "__trigger_client_addresses",
             "faults": "__trigger_client_faults",
             "trial": "__gateway_client_trial",
-            "constraints": "__trigger_authority_constraints",
+            "constraints": "__trigger_ca_constraints",
         },
         cases={name: given | case for name, case in CASES.items()},
     )
@@ -258,8 +258,8 @@ def configured(folder: Path, case: dict[str, Any], upstream: int, host_address: 
     """Write the configuration of a case with everything that it names."""
     (folder / "clients").mkdir()
     (folder / "registry-writers.caddy").write_text(case["writers"])
-    authority = yaml.safe_load((ROOT / "roles/trigger/tasks/authority.yml").read_text())[0]
-    script, constraints = authority["vars"]["__trigger_authority_script"], case["constraints"]
+    authority = yaml.safe_load((ROOT / "roles/trigger/tasks/private_ca.yml").read_text())[0]
+    script, constraints = authority["vars"]["__trigger_ca_script"], case["constraints"]
     subprocess.run(
         ["sh", "-ec", script, "sh", folder / "authority", "make", str(os.getuid()), constraints],
         check=True,

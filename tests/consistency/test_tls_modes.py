@@ -28,12 +28,12 @@ def test_the_choices_of_the_setting_are_the_rows() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_row_is_complete(mode: str) -> None:
     row = MODES[mode]
-    assert set(row) == {"https", "authority", "certificate", "needs", "files", "options", "site"}
-    assert row["authority"] in ("own", "given", "none")
+    assert set(row) == {"https", "ca", "certificate", "needs", "files", "options", "site"}
+    assert row["ca"] in ("own", "given", "none")
     assert {type(row["https"]), type(row["certificate"])} == {bool}
     assert {*row["needs"], *row["files"]} <= set(SETTINGS)
     assert all((TEMPLATES / name).is_file() for name in (row["options"], row["site"]) if name)
-    assert row["https"] or row["authority"] == "none"
+    assert row["https"] or row["ca"] == "none"
 
 
 def test_no_template_is_without_a_row() -> None:
@@ -65,7 +65,7 @@ def test_facts_follow_from_the_row(tmp_path: Path) -> None:
         *("trigger", "gateway"),
         host="control.example.com",
         wanted={
-            "private": "__trigger_private_authority_enabled",
+            "private": "__trigger_private_ca_enabled",
             "https": "__gateway_is_https",
             "problems": "__gateway_problems",
         },
@@ -76,9 +76,9 @@ def test_facts_follow_from_the_row(tmp_path: Path) -> None:
         },
     )
     for name, row in rendered.items():
-        mode, _, ca = name.partition(" ")
-        authority = MODES[mode]["authority"]
-        assert row["private"] == (authority == "own" or (authority == "given" and ca != "")), name
+        mode, _, given_file = name.partition(" ")
+        ca = MODES[mode]["ca"]
+        assert row["private"] == (ca == "own" or (ca == "given" and given_file != "")), name
         assert row["https"] == MODES[mode]["https"], name
         for needed in MODES[mode]["needs"]:
             assert any(f"gateway_tls is {mode}, so" in text and needed in text for text in row["problems"]), name
