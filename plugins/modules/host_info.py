@@ -34,11 +34,6 @@ options:
       - Of a host with several addresses the first IPv4 address that has a route counts, then the first other one.
     type: dict
     default: {}
-  programs:
-    description: Names of programs to look for on the C(PATH).
-    type: list
-    elements: str
-    default: []
   timeout:
     description:
       - Seconds that a connection may take. All are tried at once. A resolver gets twice as long,
@@ -98,11 +93,6 @@ host:
       description: Whether AppArmor is enabled in the kernel, and programs of this host can load profiles.
       type: bool
       returned: always
-    programs:
-      description: Whether each of O(programs) is installed, by its name.
-      type: dict
-      returned: always
-      sample: {zstd: true}
     disks:
       description: One entry for each of O(paths).
       type: list
@@ -170,7 +160,6 @@ host:
 
 import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -209,7 +198,6 @@ class Parameters:
     paths: Sequence[str]
     addresses: Mapping[str, Address]
     sources: Mapping[str, str]
-    programs: Sequence[str]
     timeout: int
     asked_at: float | None
 
@@ -262,7 +250,7 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
         raise ValueError("timeout must be at least 1 second")
     addresses = {name: address(str(text)) for name, text in params["addresses"].items()}
     sources = {name: str(host) for name, host in params["sources"].items()}
-    return Parameters(params["paths"], addresses, sources, params["programs"], params["timeout"], params["asked_at"])
+    return Parameters(params["paths"], addresses, sources, params["timeout"], params["asked_at"])
 
 
 def architecture(machine: str) -> str:
@@ -388,7 +376,6 @@ def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) ->
         "sources": sources,
         "mtu": default_mtu(ROUTES.read_text() if ROUTES.exists() else "", INTERFACES),
         "apparmor": kernel_has_it(ENABLED, PROFILES),
-        "programs": {name: shutil.which(name) is not None for name in wanted.programs},
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
             "began_at": began_at,
@@ -403,7 +390,6 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             "addresses": {"type": "dict", "default": {}},
             "sources": {"type": "dict", "default": {}},
-            "programs": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 3},
             "asked_at": {"type": "float"},
         },

@@ -155,9 +155,8 @@ REFUSED = {
         {
             **NEWER,
             "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
-            "__trigger_host": {"host": {"architecture": "amd64", "programs": {"zstd": False}}},
         },
-        ["Docker Engine 20.10.24+dfsg1", "the package zstd"],
+        ["Docker Engine 20.10.24+dfsg1", "--compression gzip", "trigger_zstd_layers_enabled to false"],
         alone=True,
     ),
     "several": Refused(
@@ -182,8 +181,8 @@ TAKEN: dict[str, dict[str, Any]] = {
     "variant": {"supervisor_runner_platform": "linux/amd64/v3"},
     "old-debian": {
         **NEWER,
+        "trigger_zstd_layers_enabled": False,
         "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
-        "__trigger_host": {"host": {"architecture": "amd64", "programs": {"zstd": True}}},
     },
     "new-engine": {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "26.1.5+dfsg1"}'}},
     "old-engine-of-old": {"__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},

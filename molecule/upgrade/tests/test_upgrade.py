@@ -113,7 +113,7 @@ def test_nothing_else_was_replaced(move: Move) -> None:
 
 
 def test_workers_proved_that_they_unpack_zstd(move: Move, control: Node, deployment: Deployment) -> None:
-    """The CLI pushes task images so from 4.5 on; the engine here, Debian 12's 20.10, calls the program for it."""
+    """The CLI pushes task images so from 4.5 on."""
     url = f"{deployment.registry_origin}/v2/trigger/probe/manifests/1-zstd"
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     status, answer = control.http(url, headers=accept, user="trigger", password_of="registry_password")
