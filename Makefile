@@ -18,6 +18,7 @@ TESTBED := python -m testbed
 # The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test.
 LONGEST := scale default tls cluster
 SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%))
 # Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
 PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
@@ -25,7 +26,7 @@ JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +90,10 @@ scenarios: ## The names of the scenarios in JSON, for CI
 
 $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 	@$(TESTBED) test-$*
+
+# converge-cluster, verify-cluster, destroy-cluster: one step of a scenario, whose hosts stay.
+$(STEPS): $(READY)
+	@$(TESTBED) $@
 
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
 	@$(TESTBED) benchmark

@@ -23,6 +23,12 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
         for name in scenario.SCENARIOS
         if name != "lab"
     },
+    **{
+        f"{step}-{name}": (f"run this step of the scenario {name}", partial(scenario.step, step, name))
+        for step in ("converge", "verify", "destroy")
+        for name in scenario.SCENARIOS
+        if name != "lab"
+    },
 }
 
 

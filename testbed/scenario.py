@@ -43,6 +43,13 @@ def test(name: str) -> None:
     molecule("test", name, "--destroy", "always")
 
 
+def step(command: str, name: str) -> None:
+    """Run one step of a scenario; its hosts stay."""
+    if command == "converge":
+        images.ensure()
+    molecule(command, name)
+
+
 def containers(label_value: str | None = None, *, everything: bool = True) -> dict[str, str]:
     """List the testbed's containers: name -> id of the image that they were made of."""
     label = LABEL if label_value is None else f"{LABEL}={label_value}"

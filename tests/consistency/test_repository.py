@@ -297,7 +297,8 @@ def targets(root: Path) -> set[str]:
     """Name the targets of the Makefile; a pattern stands for itself."""
     text = (root / "Makefile").read_text()
     plain = set(re.findall(r"^([a-z][a-z-]*):(?!=)", text, re.MULTILINE))
-    return plain | {f"molecule-{name}" for name in scenarios(root)}
+    steps = ("molecule", "converge", "verify", "destroy")
+    return plain | {f"{step}-{name}" for step in steps for name in scenarios(root)}
 
 
 def test_documents_name_commands_that_exist(root: Path, files: dict[str, str]) -> None:
