@@ -18,14 +18,6 @@ from testbed.hello import Hello
 CONTROL, FIRST, SECOND, THIRD, FOURTH = "control.scale", *(f"worker{number}.scale" for number in (1, 2, 3, 4))
 SUPERVISOR, PROXY = "trigger-supervisor-supervisor-1", "trigger-supervisor-docker-socket-proxy-1"
 PLAYBOOKS = "selfhosted.trigger_dev."
-# Notes when the supervisor of a host ends and when the next one starts, through restarts of the engine.
-WATCH = """
-while :; do
-  docker events --since "$(date +%%s)" --filter container=%s --filter event=die --filter event=start \\
-    --format '{{.TimeNano}} {{.Action}}' >>/run/supervisor-events
-  sleep 1
-done
-"""
 
 
 def inventory(path: Path, *names: str, **variables: Any) -> None:
@@ -74,26 +66,6 @@ class Story:
         """Tell whether a container on a host is healthy now."""
         return self.node(name).output("docker inspect --format '{{.State.Health.Status}}' %s", container) == "healthy"
 
-    def watch(self) -> None:
-        """Note from now on when supervisors end and start."""
-        for name in (FIRST, SECOND, THIRD, FOURTH):
-            self.node(name).output("touch /run/supervisor-events; nohup sh -c %s >/dev/null 2>&1 &", WATCH % SUPERVISOR)
-
-    def gaps(self, name: str) -> list[tuple[float, float]]:
-        """Give when a host had no supervisor, in seconds since 1970: from the end of one to the start of the next.
-
-        What was before the host itself fell over is forgotten.
-        """
-        found: list[tuple[float, float]] = []
-        ended = 0.0
-        for line in self.node(name).output("cat /run/supervisor-events || true").splitlines():
-            nanoseconds, action = line.split()
-            at = int(nanoseconds) / 10**9
-            if action == "start" and ended:
-                found.append((ended, at))
-            ended = at if action == "die" else 0.0
-        return found
-
     def ages(self) -> dict[str, float]:
         """Give the age of each worker's heartbeat."""
         rows = self.deployment.sql(
@@ -114,7 +86,6 @@ def traffic(story: Story, hello: Hello) -> Iterator[Traffic]:
     key = hello.key()
     assert hello.trigger(key, {}).status == "COMPLETED"
     found = Traffic(hello.cluster, key)
-    story.watch()
     found.start()
     try:
         yield found

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from verification.deployment import Deployment
 
@@ -70,20 +69,6 @@ def ledger(deployment: Deployment, since: float) -> list[Entry]:
         Entry(identity, float(created), status, int(taken), int(started), _names(workers), _names(takers))
         for identity, created, status, taken, started, workers, takers in (row for row in rows if len(row) == 7)
     ]
-
-
-def executions(deployment: Deployment, run: str) -> list[tuple[str, float, float]]:
-    """Give who executed a run, and from when to when; the last one to its end."""
-    rows = deployment.sql(
-        f"""
-        SELECT s."executionStatus", coalesce(w.name, ''), extract(epoch FROM s."createdAt" AT TIME ZONE 'UTC')
-        FROM "TaskRun" r JOIN "TaskRunExecutionSnapshot" s ON s."runId" = r.id
-        LEFT JOIN "WorkerInstance" w ON w.id = s."workerId"
-        WHERE r."friendlyId" = '{run}' ORDER BY s."createdAt"
-        """
-    )
-    steps = [(status, name, float(at)) for status, name, at in rows]
-    return [(name, at, after[2]) for (status, name, at), after in pairwise(steps) if status == "EXECUTING"]
 
 
 def history(deployment: Deployment, runs: Sequence[str]) -> str:
