@@ -23,6 +23,8 @@ from typing import Any
 # Outputs above this size go to the object store.
 INLINE_LIMIT = 128 * 1024
 RETRIES = (0.5, 1, 2, 4)
+# A call of the task itself goes past the supervisor, which bridges a webapp that is away for 34 s (measured).
+API_RETRIES = (*RETRIES, 8, 16)
 HEARTBEAT_SECONDS = 30.0
 
 
@@ -57,13 +59,15 @@ def request(method: str, url: str, headers: dict[str, str], body: bytes | None =
         raise Unreachable(f"{method} {url}: {failure}") from failure
 
 
-def patiently(method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+def patiently(
+    method: str, url: str, headers: dict[str, str], body: bytes | None = None, retries: tuple[float, ...] = RETRIES
+) -> tuple[int, bytes]:
     """As a runner calls: about seven seconds of patience with a connection that fails, and so with a server's error.
 
     A supervisor that does not reach the webapp answers with one after as long a time: five times that is patience
     enough for a webapp that is away for 34 s (measured).
     """
-    for pause in RETRIES:
+    for pause in retries:
         try:
             status, answer = request(method, url, headers, body)
             if status < 500:
@@ -153,7 +157,7 @@ class Api:
         self.headers = {"Authorization": f"Bearer {variables['TRIGGER_SECRET_KEY']}"}
 
     def get(self, path: str) -> tuple[int, bytes]:
-        return request("GET", self.base + path, self.headers)
+        return patiently("GET", self.base + path, self.headers, retries=API_RETRIES)
 
     def presigned(self, method: str, name: str) -> str:
         status, body = request(method, f"{self.base}/api/v1/packets/{name}", self.headers)

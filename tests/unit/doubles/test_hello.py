@@ -51,3 +51,18 @@ def test_a_run_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", told.append)
     hello.work(70, beat)
     assert told == [30, "alive", 30, "alive", 10]
+
+
+def test_a_call_of_the_task_itself_bridges_a_restart_of_the_webapp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the supervisor bridges one for the run's own calls."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+
+    def refused(*_: object) -> tuple[int, bytes]:
+        if sum(pauses) < 30:
+            raise hello.Unreachable("connection refused")
+        return 200, b"{}"
+
+    monkeypatch.setattr(hello, "request", refused)
+    api = hello.Api({"TRIGGER_API_URL": "http://control.example.com:8030", "TRIGGER_SECRET_KEY": "x"})
+    assert api.get("/api/v3/runs/run_1")[0] == 200
