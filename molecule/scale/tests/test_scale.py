@@ -21,6 +21,7 @@ from testbed.cluster import WEBAPP, http
 from testbed.common import docker
 
 RUNNERS = "docker ps --no-trunc --quiet --filter name=^runner-"
+NAMED_RUNNERS = "docker ps --no-trunc --filter name=^runner- --format '{{.ID}} {{.Names}}'"
 # What a run may take in all: its sleep, a place in the queue, one attempt in vain.
 PATIENCE_SECONDS = 240
 
@@ -31,17 +32,22 @@ def untouched(before: State, after: State, *names: str) -> None:
 
 
 def at_work(story: Story, traffic: Traffic, name: str, sleep: int = 25) -> set[str]:
-    """Trigger runs until this worker has got one, and give its containers.
+    """Trigger runs of this length until this worker has got one of them, and give their containers.
 
+    Those of the ordinary traffic do not count: they are shorter.
     Of all open requests for work the oldest is served: where those of two workers began together, the ordinary traffic
     may go past one of them for minutes.
     """
+    runs: set[str] = set()
     found: set[str] = set()
 
     def has_got_some() -> bool:
-        traffic.trigger({"sleep": sleep})
+        runs.add(traffic.trigger({"sleep": sleep}))
         time.sleep(1)
-        found.update(story.node(name).output(RUNNERS).split())
+        for line in story.node(name).output(NAMED_RUNNERS).splitlines():
+            container, runner = line.split()
+            if runner.replace("runner-", "run_", 1) in runs:
+                found.add(container)
         return bool(found)
 
     return found if eventually(has_got_some) else set()

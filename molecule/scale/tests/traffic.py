@@ -133,8 +133,8 @@ class Traffic:
             self.trigger({"sleep": LENGTHS[number % len(LENGTHS)]})
             number += 1
 
-    def trigger(self, payload: dict[str, float]) -> None:
-        """Trigger one run and do not wait for it."""
+    def trigger(self, payload: dict[str, float]) -> str:
+        """Trigger one run and do not wait for it; gives its id, or nothing where the webapp did not take it."""
         try:
             answer = self.cluster.ask(
                 "POST", f"/api/v1/tasks/{TASK}/trigger", payload={"payload": payload}, bearer=self.key
@@ -142,11 +142,12 @@ class Traffic:
         except TestbedError:
             # The webapp is down: whoever triggers has to try again, which is not what is looked at here.
             self.refused += 1
-            return
-        if answer.status == 200:
-            self.triggered.append(answer.json()["id"])
-        else:
+            return ""
+        if answer.status != 200:
             self.refused += 1
+            return ""
+        self.triggered.append(answer.json()["id"])
+        return self.triggered[-1]
 
 
 def ended(entries: Sequence[Entry]) -> bool:
