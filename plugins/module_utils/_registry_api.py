@@ -67,23 +67,23 @@ class Registry:
 
     def write_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Write a blob in one piece; gives its descriptor."""
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        described = _descriptor(content, media_type)
         begun = self._ask("POST", "blobs/uploads/", {})
         _good(begun, 202, "begin an upload")
         _, target = _split(begun.headers["location"], self._place)
-        target += f"{'&' if '?' in target else '?'}{urlencode({'digest': digest})}"
+        target += f"{'&' if '?' in target else '?'}{urlencode({'digest': described['digest']})}"
         done = self._ask("PUT", target, {"Content-Type": "application/octet-stream"}, content)
         _good(done, 201, "take a blob")
-        return {"mediaType": media_type, "size": len(content), "digest": digest}
+        return described
 
     def write_manifest(self, reference: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write a manifest under a tag, or under its digest if the reference is empty; gives its descriptor."""
         content = json.dumps(manifest).encode()
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        kind = manifest["mediaType"]
-        answer = self._ask("PUT", f"manifests/{reference or digest}", {"Content-Type": kind}, content)
+        described = _descriptor(content, manifest["mediaType"])
+        target = f"manifests/{reference or described['digest']}"
+        answer = self._ask("PUT", target, {"Content-Type": described["mediaType"]}, content)
         _good(answer, 201, "take a manifest")
-        return {"mediaType": kind, "size": len(content), "digest": digest}
+        return described
 
     def _ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         path = target if target.startswith("/") else f"/v2/{self._repository}/{target}"
@@ -109,8 +109,16 @@ class Registry:
         return f"Bearer {given.get('token') or given.get('access_token', '')}"
 
 
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _descriptor(content: bytes, media_type: str) -> dict[str, Any]:
+    return {"mediaType": media_type, "size": len(content), "digest": _digest(content)}
+
+
 def _split(url: str, ours: Origin) -> tuple[Origin, str]:
-    """Give where a URL leads, and what is asked for there; without a host it is the registry's own."""
+    """Give the origin of a URL, and its path with the query; without a host the origin is the registry's own."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     return (origin(WHAT, url, ours.endpoint.ca, 80, 443) if parts.netloc else ours), target
@@ -170,7 +178,7 @@ def add_zstd_layer(registry: Registry, source: str, tag: str) -> None:
 def _extended(registry: Registry, manifest: Mapping[str, Any]) -> dict[str, Any]:
     added = layer()
     config = _read(registry.blob(manifest["config"]["digest"]))
-    config["rootfs"]["diff_ids"].append("sha256:" + hashlib.sha256(added).hexdigest())
+    config["rootfs"]["diff_ids"].append(_digest(added))
     config.setdefault("history", []).append({"created_by": "selfhosted.trigger_dev"})
     return {
         "schemaVersion": 2,
