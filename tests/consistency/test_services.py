@@ -112,7 +112,7 @@ def test_one_row_adds_a_service(tmp_path: Path) -> None:
             "memory": "__webapp_memory_mib",
             "environment": "__webapp_environments.s2",
             "files": "__webapp_project_files | map(attribute='path')",
-            "problems": "__webapp_ruled_values | selfhosted.trigger_dev.setting_problems(__webapp_every_rule)",
+            "problems": "__webapp_problems",
             "external": "__webapp_external_services",
         },
         cases={"shared": given, "told": given | told, "outside": given | outside},

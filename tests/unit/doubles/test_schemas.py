@@ -28,7 +28,7 @@ WRONG = (
     "postgresql://u:p@db/main?schema=",
     "http://ch:8123?secure=true",
 )
-# Refused for what it means, not for its form: roles/webapp/vars/main/versions.yml looks at these.
+# Refused for what it means, not for its form: roles/webapp/vars/main/rules.yml looks at these.
 BY_VALUE = ("none_of", "absent", "required", "required_non_empty")
 # Which options there are depends on Node's release.
 FREE = ("NODE_OPTIONS",)
