@@ -12,6 +12,8 @@ from verification.deployment import Deployment
 from verification.nodes import Node
 from verification.secrets import Secrets
 
+from testbed.expected_secrets import SECRET_NAMES
+
 
 def test_files_are_those_of_the_design(node: Node) -> None:
     designed = {path: list(row) for group in sorted(node.groups) for path, row in expected.FILES[group].items()}
@@ -30,9 +32,9 @@ def test_the_token_has_its_form(control: Node) -> None:
 
 
 def test_secrets_are_generated_and_different(secrets: Secrets) -> None:
-    assert set(secrets) == expected.SECRET_NAMES | {"worker_token"}
+    assert set(secrets) == {*SECRET_NAMES, "worker_token"}
     assert len(set(secrets.values())) == len(secrets)
-    for name in expected.SECRET_NAMES:
+    for name in SECRET_NAMES:
         long_enough = len(secrets[name]) >= 20
         assert long_enough, name
     right_length = len(secrets["encryption_key"].encode()) == 32

@@ -10,6 +10,8 @@ from verification.deployment import Deployment
 from verification.nodes import Node
 from verification.secrets import Secrets, leaks, published
 
+from testbed.expected_secrets import PUBLISHED_DEFAULTS
+
 
 def test_the_looking_finds_secrets_where_they_are(control: Node, secrets: Secrets) -> None:
     """Guards the tests below: environment files hold secrets plain, and encoded inside of URLs."""
@@ -30,7 +32,7 @@ def test_no_compose_file_holds_a_secret(node: Node, secrets: Secrets) -> None:
     for path in found:
         text = node.read(f"{expected.DIRECTORY}/{path}")
         assert leaks(text, secrets) == set(), path
-        assert published(text, expected.PUBLISHED_DEFAULTS) == [], path
+        assert published(text, PUBLISHED_DEFAULTS) == [], path
 
 
 def test_no_file_that_others_may_read_holds_a_secret(node: Node, secrets: Secrets) -> None:
@@ -46,7 +48,7 @@ def test_no_log_of_ours_holds_a_secret(node: Node, secrets: Secrets) -> None:
     for name in node.expected:
         text = node.logs(name)
         assert leaks(text, secrets) <= expected.PRINTED_BY_THE_PROGRAM.get(name, set()), name
-        assert published(text, expected.PUBLISHED_DEFAULTS) == [], name
+        assert published(text, PUBLISHED_DEFAULTS) == [], name
 
 
 def test_no_definition_of_a_container_holds_a_secret(node: Node, secrets: Secrets) -> None:
@@ -67,7 +69,7 @@ def test_no_published_default_is_used(node: Node) -> None:
     for name in node.expected:
         for pair in node.container(name)["Config"]["Env"]:
             variable, _, value = pair.partition("=")
-            assert published(value, expected.PUBLISHED_DEFAULTS) == [], f"{name} {variable}"
+            assert published(value, PUBLISHED_DEFAULTS) == [], f"{name} {variable}"
             assert value not in ("password", "postgres", "minioadmin", "admin") or variable == "POSTGRES_USER", (
                 f"{name} {variable}"
             )

@@ -12,24 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from testbed.expected_secrets import SECRET_NAMES
 from tests.plays import run_plays, template, variable_files
 
 ROOT = Path(__file__).resolve().parents[2]
 # Every character that a URL, an env file, YAML or Compose could trip over; the name makes a leak readable.
 NASTY = """{name} p@/ss?#w%o$r{{d}}"'\\ :é"""
-SECRET_NAMES = (
-    "postgres_password",
-    "redis_password",
-    "clickhouse_password",
-    "object_store_access_key",
-    "object_store_secret_key",
-    "object_store_root_password",
-    "session_secret",
-    "magic_link_secret",
-    "managed_worker_secret",
-    "registry_password",
-    "registry_pull_password",
-)
 SECRETS = {name: NASTY.format(name=name) for name in SECRET_NAMES} | {
     "encryption_key": "encryption_key $32 characters..."
 }

@@ -174,37 +174,11 @@ AUTHORITY_FILE = f"{DIRECTORY}/ca.pem"
 TOKEN_FILE = f"{DIRECTORY}/webapp/shared/worker_token"
 TOKEN_FORM = r"tr_wgt_[A-Za-z0-9]{40}"
 
-SECRET_NAMES = {
-    "postgres_password",
-    "redis_password",
-    "clickhouse_password",
-    "object_store_access_key",
-    "object_store_secret_key",
-    "object_store_root_password",
-    "session_secret",
-    "magic_link_secret",
-    "encryption_key",
-    "managed_worker_secret",
-    "registry_password",
-    "registry_pull_password",
-}
-
 # Secrets that a program prints itself, whatever its configuration (measured on the genuine webapp): its entrypoint
 # traces the ClickHouse URL, its run queue prints its Redis options, and bootstrap shows the token of a new group once.
 PRINTED_BY_THE_PROGRAM = {
     "trigger-webapp-webapp-1": {"clickhouse_password", "redis_password", "worker_token"},
 }
-
-# Published with the community stack and upstream's examples; written in halves so that nothing here holds them.
-PUBLISHED_DEFAULTS = [
-    "managed" + "-secret",
-    "very-secure" + "-indeed",
-    "very-safe" + "-password",
-    "2818143646516f6f" + "ffd707b36f334bbb",
-    "44da78b7bbb0dfe7" + "09cf38931d25dcdd",
-    "f686147ab967943e" + "bbe9ed3b496e465a",
-    "447c29678f9eaf28" + "9e9c4b70d3dd8a7f",
-]
 
 # What listens on a node besides us.
 SSH_PORT = 22

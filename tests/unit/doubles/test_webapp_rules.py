@@ -10,6 +10,8 @@ from doubles import rules
 from doubles.webapp import migrate
 from doubles.webapp.clickhouse import ClickHouseError
 
+from testbed.expected_secrets import PUBLISHED_WORKER_SECRET
+
 TABLE = rules.load(Path(migrate.__file__).with_name("rules.yml"))
 NEWER = rules.load(Path(migrate.__file__).with_name("rules.yml"), "4.5")
 STAGES = ("wait", "postgres", "clickhouse", "node", "server")
@@ -215,7 +217,6 @@ def test_every_rule_names_its_fact() -> None:
 
 
 GOOD_NEWER = GOOD | {"MANAGED_WORKER_SECRET": "w"}
-PUBLISHED = "managed-" + "secret"
 
 
 @pytest.mark.parametrize(
@@ -225,10 +226,10 @@ PUBLISHED = "managed-" + "secret"
         ({"RUN_REPLICATION_CLICKHOUSE_URL": "http://u:p@trigger-clickhouse:8123?secure=false"}, None),
         ({"SESSION_SECRET": ""}, "node"),
         ({"MANAGED_WORKER_SECRET": ""}, "node"),
-        ({"MANAGED_WORKER_SECRET": PUBLISHED}, "node"),
-        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "1"}, None),
-        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "true"}, None),
-        ({"MANAGED_WORKER_SECRET": PUBLISHED, "ALLOW_INSECURE_DEFAULT_SECRETS": "yes"}, "node"),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED_WORKER_SECRET}, "node"),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED_WORKER_SECRET, "ALLOW_INSECURE_DEFAULT_SECRETS": "1"}, None),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED_WORKER_SECRET, "ALLOW_INSECURE_DEFAULT_SECRETS": "true"}, None),
+        ({"MANAGED_WORKER_SECRET": PUBLISHED_WORKER_SECRET, "ALLOW_INSECURE_DEFAULT_SECRETS": "yes"}, "node"),
         ({"OTLP_RATE_LIMIT_WINDOW": "60"}, "node"),
         ({"OBJECT_STORE_DEFAULT_PROTOCOL": "S3"}, "node"),
         ({"RUN_OPS_DATABASE_URL": "postgresql://db/main?schema="}, "node"),
