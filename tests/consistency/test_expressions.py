@@ -19,6 +19,7 @@ SHORT_ROLES = (
     "runner_firewall",
     "task_images",
     "worker",
+    "worker_group",
 )
 
 
