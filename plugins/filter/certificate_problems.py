@@ -23,8 +23,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 CHAIN = "gateway_certificate_file"
 KEY = "gateway_certificate_key_file"
-AUTHORITY = "gateway_ca_file"
-ORDER = "The order in the file is: the server's own certificate first, then those between it and its authority"
+CA = "gateway_ca_file"
+ORDER = "The order in the file is: the server's own certificate first, then those between it and its CA"
 
 BEGIN_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 CERTIFICATE = re.compile(rf"{BEGIN_CERTIFICATE}[^-]*-----END CERTIFICATE-----")
@@ -51,7 +51,7 @@ class Certificate:
     names: Sequence[str | Address]
     begins: datetime
     ends: datetime
-    is_authority: bool
+    is_ca: bool
     is_for_servers: bool
     public_key: bytes
     whole: x509.Certificate
@@ -86,7 +86,7 @@ def _text(name: x509.Name) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def _is_authority(extensions: x509.Extensions) -> bool:
+def _is_ca(extensions: x509.Extensions) -> bool:
     try:
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
@@ -128,7 +128,7 @@ def _certificate(place: str, pem: str) -> Certificate:
         _names(whole.extensions),
         whole.not_valid_before_utc,
         whole.not_valid_after_utc,
-        _is_authority(whole.extensions),
+        _is_ca(whole.extensions),
         _is_for_servers(whole.extensions),
         whole.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         whole,
@@ -218,7 +218,7 @@ def _uncovered(leaf: Certificate, names: Iterable[str]) -> Iterable[Problem]:
 
 
 def _dates(one: Certificate, now: datetime, warn_days: float) -> Iterable[Problem]:
-    renew = "Get a new one" if one.place.startswith(AUTHORITY) else "Renew it"
+    renew = "Get a new one" if one.place.startswith(CA) else "Renew it"
     if one.ends <= now:
         yield error(f"{one}: it expired at {one.ends:%Y-%m-%d %H:%M} UTC. {renew}")
     elif one.ends - now < timedelta(days=warn_days):
@@ -236,7 +236,7 @@ def _links(chain: Sequence[Certificate]) -> Iterable[Problem]:
     for one, following in pairwise(chain):
         if not issued(one, following):
             yield error(f"{one}: its issuer is {one.issuer}, not the one after it ({following.subject}). {ORDER}")
-        elif not following.is_authority:
+        elif not following.is_ca:
             yield error(f"{following}: it issued the one before it, and is no CA (CA:TRUE). Get both from a CA")
 
 
@@ -245,29 +245,29 @@ def _public_end(chain: Sequence[Certificate]) -> Iterable[Problem]:
     last = chain[-1]
     if last.is_its_own_issuer:
         yield error(
-            f"{last}: it is its own CA, which no host knows. Set {AUTHORITY} to a file with it; if it is one "
+            f"{last}: it is its own CA, which no host knows. Set {CA} to a file with it; if it is one "
             f"that everybody trusts, take it out of {CHAIN}"
         )
     elif len(chain) == 1:
         yield warning(
             f"{last}: it comes alone, and public CAs issue through certificates in between, which the server "
             f"has to send. Add the one of {last.issuer} (mostly in a file fullchain.pem); where the CA is "
-            f"a private one, set {AUTHORITY}"
+            f"a private one, set {CA}"
         )
 
 
-def _private_end(chain: Sequence[Certificate], authorities: Sequence[Certificate]) -> Iterable[Problem]:
+def _private_end(chain: Sequence[Certificate], roots: Sequence[Certificate]) -> Iterable[Problem]:
     last = chain[-1]
-    if not any(last.whole == one.whole or issued(last, one) for one in authorities):
-        held = ", ".join(one.subject for one in authorities)
+    if not any(last.whole == one.whole or issued(last, one) for one in roots):
+        held = ", ".join(one.subject for one in roots)
         yield error(
-            f"{last}: it is issued by {last.issuer}, and {AUTHORITY} holds {held}, which did not sign it. Give the "
-            f"authority that it comes from, and add what is between them to {CHAIN}"
+            f"{last}: it is issued by {last.issuer}, and {CA} holds {held}, which did not sign it. Give the "
+            f"CA that it comes from, and add what is between them to {CHAIN}"
         )
 
 
-def _authority(one: Certificate) -> Iterable[Problem]:
-    if not one.is_authority:
+def _root(one: Certificate) -> Iterable[Problem]:
+    if not one.is_ca:
         yield error(f"{one}: it is no CA (CA:TRUE). Give the certificate of the CA that issues")
     elif not one.is_its_own_issuer:
         yield error(
@@ -289,7 +289,7 @@ def _place_of_the_key(chain: Sequence[Certificate], public_key: bytes) -> tuple[
 
 
 def certificate_problems(
-    chain_pem: str, key_pem: str, names: Iterable[str], now: float, authority_pem: str = "", warn_days: float = 21
+    chain_pem: str, key_pem: str, names: Iterable[str], now: float, ca_certificates: str = "", warn_days: float = 21
 ) -> list[Problem]:
     """Say everything that is wrong with a certificate, its key and its CA."""
     if not hasattr(x509.Certificate, "not_valid_after_utc"):
@@ -301,10 +301,10 @@ def certificate_problems(
     chain, problems = _certificates(CHAIN, str(chain_pem or ""))
     public_key, key_problems = _public_key(str(key_pem or ""))
     problems += key_problems
-    authorities: list[Certificate] = []
-    if authority_pem:
-        authorities, authority_problems = _certificates(AUTHORITY, str(authority_pem))
-        problems += authority_problems
+    roots: list[Certificate] = []
+    if ca_certificates:
+        roots, ca_problems = _certificates(CA, str(ca_certificates))
+        problems += ca_problems
     if chain:
         own, order = _place_of_the_key(chain, public_key)
         problems += order
@@ -315,14 +315,14 @@ def certificate_problems(
         problems += links
         # Where the order is wrong, the last one is not the end.
         if own is chain[0] and not links:
-            if authorities:
-                problems += _private_end(chain, authorities)
-            elif not authority_pem:
+            if roots:
+                problems += _private_end(chain, roots)
+            elif not ca_certificates:
                 problems += _public_end(chain)
-    for one in authorities:
-        problems += _authority(one)
+    for one in roots:
+        problems += _root(one)
     given = [one.whole for one in chain]
-    for one in [*chain, *(one for one in authorities if one.whole not in given)]:
+    for one in [*chain, *(one for one in roots if one.whole not in given)]:
         problems += _dates(one, moment, warn_days)
     return problems
 

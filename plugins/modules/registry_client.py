@@ -29,8 +29,8 @@ options:
     description: IPv4 address of its host. Empty means that the name is resolved without this module's help.
     type: str
     default: ""
-  authority:
-    description: Certificate of the private CA in PEM. Empty means that the registry needs none.
+  ca_certificates:
+    description: Certificates of the private CA in PEM. Empty means that the registry needs none.
     type: str
     default: ""
   hosts_file:
@@ -54,7 +54,7 @@ EXAMPLES = r"""
   selfhosted.trigger_dev.registry_client:
     registry: registry.example.com
     address: 10.0.0.5
-    authority: "{{ lookup('ansible.builtin.file', 'root.pem') }}"
+    ca_certificates: "{{ lookup('ansible.builtin.file', 'root.pem') }}"
 """
 
 RETURN = r"""
@@ -71,7 +71,7 @@ registry_client:
       description: Address in the file of names, empty where this module has none there.
       type: str
       returned: success
-    authority_file:
+    ca_file:
       description: File with the CA, empty where there is none.
       type: str
       returned: success
@@ -102,12 +102,12 @@ class Parameters:
     registry: str
     host: str
     address: str
-    authority: str
+    ca_certificates: str
     hosts_file: Path
     directory: Path
 
     @property
-    def authority_file(self) -> Path:
+    def ca_file(self) -> Path:
         return self.directory / self.registry / FILE
 
 
@@ -117,7 +117,7 @@ def certificates(text: str) -> list[str]:
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    registry, address, authority = params["registry"], params["address"], params["authority"].strip()
+    registry, address, ca_certificates = params["registry"], params["address"], params["ca_certificates"].strip()
     host = host_of(registry)
     if address:
         try:
@@ -126,10 +126,10 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
             raise RegistryError(f"address must be an IPv4 address, is {address!r}") from None
         if re.fullmatch(r"[0-9.]+", host):
             raise RegistryError(f"the registry is {registry}, an address itself, so no address can be given to it")
-    if authority and not certificates(authority):
-        raise RegistryError("authority holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+    if ca_certificates and not certificates(ca_certificates):
+        raise RegistryError("ca_certificates holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")
     directory = Path(params["certificates_directory"])
-    return Parameters(registry, host, address, authority, Path(params["hosts_file"]), directory)
+    return Parameters(registry, host, address, ca_certificates, Path(params["hosts_file"]), directory)
 
 
 def with_address(text: str, host: str, address: str) -> str:
@@ -160,15 +160,15 @@ def wanted_files(wanted: Parameters) -> dict[Path, str]:
     changes: dict[Path, str] = {}
     for path in sorted(wanted.directory.glob(f"*/{FILE}")):
         text = path.read_text(encoding="utf-8", errors="replace")
-        if text.startswith(HEADER) and (path != wanted.authority_file or not wanted.authority):
+        if text.startswith(HEADER) and (path != wanted.ca_file or not wanted.ca_certificates):
             changes[path] = ""
-    if not wanted.authority:
+    if not wanted.ca_certificates:
         return changes
-    path, text = wanted.authority_file, f"{HEADER}{wanted.authority}\n"
+    path, text = wanted.ca_file, f"{HEADER}{wanted.ca_certificates}\n"
     present = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     if present and not present.startswith(HEADER):
         # Somebody else's file that says the same is as good.
-        if not set(certificates(wanted.authority)) <= set(certificates(present)):
+        if not set(certificates(wanted.ca_certificates)) <= set(certificates(present)):
             raise RegistryError(
                 f"{path} was put there by somebody else, and does not hold the CA of {wanted.registry}. "
                 "Remove it, or add the CA to it."
@@ -196,7 +196,7 @@ def main() -> None:
         argument_spec={
             "registry": {"type": "str", "required": True},
             "address": {"type": "str", "default": ""},
-            "authority": {"type": "str", "default": ""},
+            "ca_certificates": {"type": "str", "default": ""},
             "hosts_file": {"type": "path", "default": "/etc/hosts"},
             "certificates_directory": {"type": "path", "default": "/etc/docker/certs.d"},
         },
@@ -229,7 +229,7 @@ def main() -> None:
         registry_client={
             "registry": wanted.registry,
             "address": wanted.address,
-            "authority_file": str(wanted.authority_file) if wanted.authority else "",
+            "ca_file": str(wanted.ca_file) if wanted.ca_certificates else "",
         },
     )
 

@@ -23,7 +23,7 @@ LEAF = issue(NAME, BETWEEN, names=NAMES)
 ORDER = "The order in the file is: the server's own certificate first"
 CHAIN = "gateway_certificate_file"
 KEY = "gateway_certificate_key_file"
-AUTHORITY = "gateway_ca_file"
+CA = "gateway_ca_file"
 
 
 def pem(*chain: Issued) -> str:
@@ -35,15 +35,15 @@ def problems(
     key: str = LEAF.key_pem(),
     *,
     names: list[str] = NAMES,
-    authority: str = ROOT.pem,
+    ca: str = ROOT.pem,
     **options: Any,
 ) -> list[tuple[str, str]]:
-    found = certificate_problems(chain, key, names=names, now=time.time(), authority_pem=authority, **options)
+    found = certificate_problems(chain, key, names=names, now=time.time(), ca_certificates=ca, **options)
     for one in found:
         assert set(one) == {"kind", "message"}
         assert one["message"].endswith(".")
         assert not one["message"].endswith("..")
-        assert CHAIN in one["message"] or KEY in one["message"] or AUTHORITY in one["message"]
+        assert CHAIN in one["message"] or KEY in one["message"] or CA in one["message"]
         # A line of any key.
         assert not [line for line in key.splitlines()[1:-1] if len(line) > 30 and line in one["message"]]
     return [(one["kind"], one["message"]) for one in found]
@@ -69,21 +69,21 @@ def only(found: list[tuple[str, str]], *parts: str, kind: str = "error") -> None
 def test_what_goes_together_is_good(key: Key) -> None:
     root = issue("Root", ca=True, key=key)
     leaf = issue(NAME, root, names=NAMES, key=key)
-    assert problems(leaf.pem, leaf.key_pem(), authority=root.pem) == []
+    assert problems(leaf.pem, leaf.key_pem(), ca=root.pem) == []
     # The CA may be sent too, without need.
-    assert problems(pem(leaf, root), leaf.key_pem(), authority=root.pem) == []
+    assert problems(pem(leaf, root), leaf.key_pem(), ca=root.pem) == []
     # A CA is its own certificate.
     own = issue(NAME, names=NAMES, ca=True, key=key)
-    assert problems(own.pem, own.key_pem(), authority=own.pem) == []
+    assert problems(own.pem, own.key_pem(), ca=own.pem) == []
 
 
 def test_a_chain_is_good() -> None:
     assert problems() == []
     assert problems(pem(LEAF, BETWEEN).replace("\n", "\r\n"), LEAF.key_pem().replace("\n", "\r\n")) == []
     assert problems("Bag Attributes\n" + pem(LEAF, BETWEEN, ROOT)) == []
-    assert problems(authority=pem(issue("Other", ca=True), ROOT)) == []
+    assert problems(ca=pem(issue("Other", ca=True), ROOT)) == []
     # Publicly trusted, as far as can be seen.
-    assert problems(authority="") == []
+    assert problems(ca="") == []
 
 
 @pytest.mark.parametrize("format", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
@@ -210,7 +210,7 @@ def chain_with(days: tuple[float, float], which: str) -> dict[str, Any]:
     root = issue("Root", ca=True, days=days if which == "Root" else good)
     between = issue("Between", root, ca=True, days=days if which == "Between" else good)
     leaf = issue("Leaf", between, names=NAMES, days=days if which == "Leaf" else good)
-    return {"chain": pem(leaf, between), "key": leaf.key_pem(), "authority": root.pem}
+    return {"chain": pem(leaf, between), "key": leaf.key_pem(), "ca": root.pem}
 
 
 @pytest.mark.parametrize("which", ["Leaf", "Between", "Root"])
@@ -239,49 +239,49 @@ def test_the_order() -> None:
 def test_an_issuer_of_the_same_name_only() -> None:
     impostor = issue("Between", ROOT, ca=True)
     only(problems(pem(LEAF, impostor)), "certificate 1", ORDER)
-    only(problems(authority=issue("Root", ca=True).pem), "which did not sign it")
+    only(problems(ca=issue("Root", ca=True).pem), "which did not sign it")
 
 
-def test_an_issuer_that_is_no_authority() -> None:
+def test_an_issuer_that_is_no_ca() -> None:
     plain = issue("Plain", ROOT)
     leaf = issue(NAME, plain, names=NAMES)
     only(problems(pem(leaf, plain), leaf.key_pem()), "certificate 2 (CN=Plain)", "is no CA")
 
 
-def test_a_chain_that_does_not_lead_to_the_authority() -> None:
+def test_a_chain_that_does_not_lead_to_the_ca() -> None:
     other = issue("Other", ca=True)
     only(
-        problems(authority=other.pem),
-        f"certificate 2 (CN=Between): it is issued by CN=Root, and {AUTHORITY} holds CN=Other",
+        problems(ca=other.pem),
+        f"certificate 2 (CN=Between): it is issued by CN=Root, and {CA} holds CN=Other",
     )
     # What is between them is missing.
-    only(problems(LEAF.pem), f"it is issued by CN=Between, and {AUTHORITY} holds CN=Root", f"between them to {CHAIN}")
+    only(problems(LEAF.pem), f"it is issued by CN=Between, and {CA} holds CN=Root", f"between them to {CHAIN}")
     own = issue(NAME, names=NAMES, ca=True)
-    only(problems(own.pem, own.key_pem()), f"{AUTHORITY} holds CN=Root")
+    only(problems(own.pem, own.key_pem()), f"{CA} holds CN=Root")
 
 
 @pytest.mark.parametrize(
-    ("authority", "text"),
+    ("ca", "text"),
     [
-        (BETWEEN.pem, f"{AUTHORITY} (CN=Between): it is issued by CN=Root, and clients trust"),
-        ("nonsense", f"{AUTHORITY} holds no certificate in PEM"),
-        (ROOT.pem + ROOT.key_pem(), f"{AUTHORITY} holds a private key too"),
+        (BETWEEN.pem, f"{CA} (CN=Between): it is issued by CN=Root, and clients trust"),
+        ("nonsense", f"{CA} holds no certificate in PEM"),
+        (ROOT.pem + ROOT.key_pem(), f"{CA} holds a private key too"),
     ],
 )
-def test_a_wrong_authority(authority: str, text: str) -> None:
-    only(problems(authority=authority), text)
+def test_a_wrong_ca(ca: str, text: str) -> None:
+    only(problems(ca=ca), text)
 
 
-def test_an_authority_that_is_none() -> None:
+def test_a_ca_that_is_none() -> None:
     own = issue(NAME, names=NAMES)
-    only(problems(own.pem, own.key_pem(), authority=own.pem), f"{AUTHORITY} (CN={NAME}): it is no CA")
+    only(problems(own.pem, own.key_pem(), ca=own.pem), f"{CA} (CN={NAME}): it is no CA")
 
 
 def test_what_nobody_knows() -> None:
-    only(problems(pem(LEAF, BETWEEN, ROOT), authority=""), "certificate 3 (CN=Root): it is its own CA", AUTHORITY)
+    only(problems(pem(LEAF, BETWEEN, ROOT), ca=""), "certificate 3 (CN=Root): it is its own CA", CA)
     own = issue(NAME, names=NAMES, ca=True)
-    only(problems(own.pem, own.key_pem(), authority=""), f"{CHAIN} (CN={NAME}): it is its own CA")
-    only(problems(LEAF.pem, authority=""), "it comes alone", "Add the one of CN=Between", kind="warning")
+    only(problems(own.pem, own.key_pem(), ca=""), f"{CHAIN} (CN={NAME}): it is its own CA")
+    only(problems(LEAF.pem, ca=""), "it comes alone", "Add the one of CN=Between", kind="warning")
 
 
 @pytest.mark.parametrize(("use", "good"), [("SERVER_AUTH", True), ("CLIENT_AUTH", False)])
@@ -298,13 +298,13 @@ def test_what_it_is_made_for(use: str, good: bool) -> None:
 def test_everything_that_is_wrong_is_told() -> None:
     root = issue("Root", ca=True, days=(-9, -1))
     leaf = issue(NAME, root, names=["x.example.com"], days=(-9, -2))
-    found = problems(leaf.pem, issue("x").key_pem(), authority=root.pem)
+    found = problems(leaf.pem, issue("x").key_pem(), ca=root.pem)
     assert [kind for kind, _ in found] == ["error"] * 4
 
 
-@given(chain=st.text(), key=st.text(), authority=st.text(), names=st.lists(st.text()))
-def test_nonsense_is_a_problem_and_no_exception(chain: str, key: str, authority: str, names: list[str]) -> None:
-    assert problems(chain, key, authority=authority, names=names)
+@given(chain=st.text(), key=st.text(), ca=st.text(), names=st.lists(st.text()))
+def test_nonsense_is_a_problem_and_no_exception(chain: str, key: str, ca: str, names: list[str]) -> None:
+    assert problems(chain, key, ca=ca, names=names)
     assert problems(names=names) == [] or names
 
 
@@ -312,13 +312,13 @@ def test_nonsense_is_a_problem_and_no_exception(chain: str, key: str, authority:
 def test_one_wrong_character_is_no_exception(place: int, wrong: str) -> None:
     chain = LEAF.pem[:place] + wrong + LEAF.pem[place + 1 :] + BETWEEN.pem
     problems(chain)
-    problems(authority=ROOT.pem[:place] + wrong + ROOT.pem[place + 1 :])
+    problems(ca=ROOT.pem[:place] + wrong + ROOT.pem[place + 1 :])
     key = LEAF.key_pem()
     problems(key=key[:place] + wrong + key[place + 1 :])
 
 
 def test_nothing_at_all() -> None:
-    found = certificate_problems(None, None, names=[], now=0, authority_pem=None)  # type: ignore[arg-type]
+    found = certificate_problems(None, None, names=[], now=0, ca_certificates=None)  # type: ignore[arg-type]
     assert [one["kind"] for one in found] == ["error", "error"]
 
 

@@ -44,19 +44,19 @@ def trust(host: Path, registry: str = REGISTRY) -> Path:
 def test_a_public_registry_with_a_name_in_the_dns_needs_nothing(invoke: Invoke, host: Path) -> None:
     result = client(invoke, host)
     assert result["changed"] is False
-    assert result["registry_client"] == {"registry": REGISTRY, "address": "", "authority_file": ""}
+    assert result["registry_client"] == {"registry": REGISTRY, "address": "", "ca_file": ""}
     assert (host / "hosts").read_text() == NAMES
     assert not (host / "docker").exists()
 
 
 def test_both_are_brought_about_once(invoke: Invoke, host: Path) -> None:
-    predicted = client(invoke, host, check=True, address="10.0.0.5", authority=PEM)
+    predicted = client(invoke, host, check=True, address="10.0.0.5", ca_certificates=PEM)
     assert predicted["changed"] is True
     assert not (host / "docker").exists()
-    first = client(invoke, host, address="10.0.0.5", authority=f"{PEM}\n")
+    first = client(invoke, host, address="10.0.0.5", ca_certificates=f"{PEM}\n")
     assert first["changed"] is True
     assert first["diff"] == predicted["diff"]
-    assert first["registry_client"]["authority_file"] == str(trust(host))
+    assert first["registry_client"]["ca_file"] == str(trust(host))
     assert (host / "hosts").read_text() == f"{NAMES}10.0.0.5 registry.example.com {MARK}\n"
     assert trust(host).read_text() == f"{MARK}\n{PEM}\n"
     assert [path.stat().st_mode & 0o777 for path in (trust(host), trust(host).parent, host / "docker/certs.d")] == [
@@ -65,12 +65,12 @@ def test_both_are_brought_about_once(invoke: Invoke, host: Path) -> None:
         0o755,
     ]
     assert (host / "hosts").stat().st_mode & 0o777 == 0o644
-    assert client(invoke, host, address="10.0.0.5", authority=PEM)["changed"] is False
-    assert client(invoke, host, check=True, address="10.0.0.5", authority=PEM)["changed"] is False
+    assert client(invoke, host, address="10.0.0.5", ca_certificates=PEM)["changed"] is False
+    assert client(invoke, host, check=True, address="10.0.0.5", ca_certificates=PEM)["changed"] is False
 
 
 def test_both_are_taken_away_again(invoke: Invoke, host: Path) -> None:
-    client(invoke, host, address="10.0.0.5", authority=PEM)
+    client(invoke, host, address="10.0.0.5", ca_certificates=PEM)
     assert client(invoke, host)["changed"] is True
     assert (host / "hosts").read_text() == NAMES
     assert not trust(host).parent.exists()
@@ -78,15 +78,15 @@ def test_both_are_taken_away_again(invoke: Invoke, host: Path) -> None:
 
 
 def test_a_change_replaces_what_was_ours(invoke: Invoke, host: Path) -> None:
-    client(invoke, host, address="10.0.0.5", authority=PEM)
-    assert client(invoke, host, address="10.0.0.6", authority=OTHER)["changed"] is True
+    client(invoke, host, address="10.0.0.5", ca_certificates=PEM)
+    assert client(invoke, host, address="10.0.0.6", ca_certificates=OTHER)["changed"] is True
     assert (host / "hosts").read_text().count("registry.example.com") == 1
     assert trust(host).read_text() == f"{MARK}\n{OTHER}\n"
 
 
 def test_what_was_for_another_name_goes(invoke: Invoke, host: Path) -> None:
-    client(invoke, host, registry="old.example.com", address="10.0.0.5", authority=PEM)
-    client(invoke, host, address="10.0.0.5", authority=PEM)
+    client(invoke, host, registry="old.example.com", address="10.0.0.5", ca_certificates=PEM)
+    client(invoke, host, address="10.0.0.5", ca_certificates=PEM)
     assert not trust(host, "old.example.com").parent.exists()
     assert trust(host).exists()
     assert "old.example.com" not in (host / "hosts").read_text()
@@ -97,7 +97,7 @@ def test_what_somebody_else_put_there_stays(invoke: Invoke, host: Path) -> None:
         trust(host, registry).parent.mkdir(parents=True)
         trust(host, registry).write_text(f"{OTHER}\n{PEM}\n")
     (host / "hosts").write_text(f"{NAMES}10.0.0.9 registry.example.com")
-    assert client(invoke, host, authority=PEM)["changed"] is False, "it holds the CA already"
+    assert client(invoke, host, ca_certificates=PEM)["changed"] is False, "it holds the CA already"
     assert client(invoke, host)["changed"] is False
     assert trust(host).exists()
     client(invoke, host, address="10.0.0.5")
@@ -106,10 +106,10 @@ def test_what_somebody_else_put_there_stays(invoke: Invoke, host: Path) -> None:
     )
 
 
-def test_another_authority_of_somebody_else_is_not_overwritten(invoke: Invoke, host: Path) -> None:
+def test_another_ca_of_somebody_else_is_not_overwritten(invoke: Invoke, host: Path) -> None:
     trust(host).parent.mkdir(parents=True)
     trust(host).write_text(OTHER)
-    result = client(invoke, host, authority=PEM)
+    result = client(invoke, host, ca_certificates=PEM)
     assert result["failed"]
     assert str(trust(host)) in result["msg"]
     assert "somebody else" in result["msg"]
@@ -117,7 +117,7 @@ def test_another_authority_of_somebody_else_is_not_overwritten(invoke: Invoke, h
 
 
 def test_a_file_beside_ours_stays(invoke: Invoke, host: Path) -> None:
-    client(invoke, host, authority=PEM)
+    client(invoke, host, ca_certificates=PEM)
     (trust(host).parent / "client.cert").write_text("x")
     client(invoke, host)
     assert [path.name for path in trust(host).parent.iterdir()] == ["client.cert"]
@@ -151,7 +151,7 @@ def test_any_other_error_is_told(invoke: Invoke, host: Path, monkeypatch: pytest
         ({"address": "control"}, ["IPv4", "'control'"]),
         ({"address": "::1"}, ["IPv4"]),
         ({"registry": "10.0.0.5:5000", "address": "10.0.0.6"}, ["10.0.0.5:5000", "an address itself"]),
-        ({"authority": "-----BEGIN PRIVATE KEY-----"}, ["no certificate"]),
+        ({"ca_certificates": "-----BEGIN PRIVATE KEY-----"}, ["no certificate"]),
     ],
 )
 def test_bad_input_changes_nothing(invoke: Invoke, host: Path, arguments: dict[str, Any], words: list[str]) -> None:
