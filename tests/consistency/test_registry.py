@@ -96,8 +96,8 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     (folder / "hosts.json").write_text(json.dumps(inventory))
     template = root / "roles/registry_client/templates/buildkitd.toml.j2"
     content = {
-        "line": "{{ __registry_line }}",
-        "command": "{{ __registry_gc_command if __registry_line else [] }}",
+        "series": "{{ __registry_series }}",
+        "command": "{{ __registry_gc_command if __registry_series else [] }}",
         "environment": "{{ __registry_environments['trigger-registry'] }}",
         "definition": "{{ __registry_definition }}",
         "authority": "{{ __registry_client_ca }}",
@@ -124,7 +124,7 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_the_release_is_that_of_the_image(rendered: dict[str, Any], name: str) -> None:
-    assert rendered[name]["line"].get("release") == RELEASES[name]
+    assert rendered[name]["series"].get("release") == RELEASES[name]
 
 
 @pytest.mark.parametrize("name", [name for name, release in RELEASES.items() if release])
