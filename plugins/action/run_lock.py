@@ -103,7 +103,7 @@ def machine() -> str:
         return socket.getfqdn()
 
 
-def told(answer: str) -> tuple[str, int, Holder | None]:
+def parse_answer(answer: str) -> tuple[str, int, Holder | None]:
     """Read what the script has said: verdict, age of the last sign of life, holder."""
     first, _, rest = answer.strip().partition("\n")
     verdict, _, age = first.partition(" ")
@@ -181,9 +181,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _take(self, me: Holder, path: str, stale: int) -> str:
         content = json.dumps(asdict(me))
-        verdict, age, holder = told(self._remote("take", me, path, str(stale), "", content))
+        verdict, age, holder = parse_answer(self._remote("take", me, path, str(stale), "", content))
         if verdict == "held" and holder and holder.machine == me.machine and not alive(holder.process, holder.started):
-            verdict, age, holder = told(self._remote("take", me, path, str(stale), holder.key, content))
+            verdict, age, holder = parse_answer(self._remote("take", me, path, str(stale), holder.key, content))
         if verdict == "held":
             raise AnsibleActionFail(refusal(holder, age, path, stale))
         if verdict == "stale" and holder:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("host", "what", "ok", "detail")
-LOST = "unreachable or failed"
+UNREACHABLE = "unreachable or failed"
 
 
 def _cells(host: str, row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -15,10 +15,12 @@ def _cells(host: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return host, row["what"], "yes" if row["ok"] else "NO", " ".join(str(row["detail"]).split())
 
 
-def check_table(found: Mapping[str, Iterable[Mapping[str, Any]]], lost: Sequence[str] = ()) -> dict[str, list[str]]:
+def check_table(
+    found: Mapping[str, Iterable[Mapping[str, Any]]], unreachable: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """Give the lines of the table, and the names of the rows that are not ok."""
     cells = [_cells(host, row) for host, rows in found.items() for row in rows]
-    cells += [(host, LOST, "NO", "see above what it said last") for host in lost]
+    cells += [(host, UNREACHABLE, "NO", "see above what it said last") for host in unreachable]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

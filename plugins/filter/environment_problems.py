@@ -331,7 +331,7 @@ def _advice(names: Iterable[str]) -> str:
     return f" Set {' or '.join(listed)}." if listed else ""
 
 
-def _judge(service: str, name: str, value: object, names: Mapping[str, str], variables: list[str]) -> Problem | None:
+def _problem(service: str, name: str, value: object, names: Mapping[str, str], variables: list[str]) -> Problem | None:
     kind = find_type(names, name)
     if kind is None:
         close = get_close_matches(name, [known for known in names if "*" not in known], n=1, cutoff=0.7)
@@ -371,12 +371,12 @@ def environment_problems(
                 message = f"{variable}.{name}: {name} is not for extra environment.{advice}"
                 problems.append(Problem(service, name, "error", message, "", variables))
             elif value is not None and value != "" and find_type(names, name):
-                problems += filter(None, [_judge(service, name, value, names, variables)])
+                problems += filter(None, [_problem(service, name, value, names, variables)])
         if names:
             problems += filter(
                 None,
                 (
-                    _judge(service, name, value, names, [f"{variable}.{name}"])
+                    _problem(service, name, value, names, [f"{variable}.{name}"])
                     for name, value in added.items()
                     if name not in environment and value is not None and (name not in free or find_type(names, name))
                 ),

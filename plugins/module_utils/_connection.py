@@ -54,7 +54,7 @@ def reason(error: OSError, timeout: float = TIMEOUT_SECONDS) -> str:
     return error.strerror or str(error)
 
 
-def told(error: Exception, advice: str) -> str:
+def with_advice(error: Exception, advice: str) -> str:
     """Give the message of a failure: what is wrong, and what can be done about it."""
     text = str(error).rstrip(".")
     return f"{text}{'' if text.endswith('?') else '.'} {advice}".strip()

@@ -69,7 +69,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
     ServiceError,
-    told,
+    with_advice,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Origin, origin, request
 
@@ -152,7 +152,7 @@ def main() -> None:
         wanted = parameters(module.params)
         server = look(lambda statement: query(wanted, statement))
     except ServiceError as error:
-        module.fail_json(msg=told(error, module.params["advice"]))
+        module.fail_json(msg=with_advice(error, module.params["advice"]))
     module.exit_json(changed=False, clickhouse_server=asdict(server))
 
 

@@ -222,7 +222,7 @@ def modification_times(base: str, wanted: Sequence[Entry]) -> dict[str, int]:
     return {name: int(os.stat(path).st_mtime) for name, path in paths.items() if os.path.exists(path)}
 
 
-def bring_about(base: str, wanted: Entry, present: Entry | None) -> None:
+def apply_entry(base: str, wanted: Entry, present: Entry | None) -> None:
     path = os.path.join(base, wanted.path)
     if wanted.content is None:
         os.makedirs(path, FOLDER_MODE, exist_ok=True)
@@ -259,10 +259,10 @@ def lay_out(base: str, scratch: str, wanted: Sequence[Entry]) -> None:
             copy, original = os.path.join(scratch, parent), os.path.join(base, parent)
             if not os.path.isdir(copy) and os.path.isdir(original):
                 status = os.stat(original)
-                bring_about(
+                apply_entry(
                     scratch, Entry(str(parent), status.st_uid, status.st_gid, status.st_mode & 0o7777, None), None
                 )
-        bring_about(scratch, one, None)
+        apply_entry(scratch, one, None)
 
 
 def masked(text: str, contents: Sequence[str]) -> str:
@@ -340,7 +340,7 @@ def main() -> None:
             validate(run, command, base, inside)
         if not module.check_mode:
             for one in differing:
-                bring_about(base, one, present[one.path])
+                apply_entry(base, one, present[one.path])
         modified = modification_times(base, inside)
     except FileSetError as error:
         module.fail_json(msg=str(error))

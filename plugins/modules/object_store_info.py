@@ -95,7 +95,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _sig
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
     ServiceError,
-    told,
+    with_advice,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Answer, Origin, origin, request
 
@@ -192,7 +192,7 @@ def main() -> None:
         wanted = parameters(module.params)
         store = look(lambda method, body: send(wanted, method, body, datetime.now(timezone.utc)), not module.check_mode)
     except ServiceError as error:
-        module.fail_json(msg=told(error, module.params["advice"]))
+        module.fail_json(msg=with_advice(error, module.params["advice"]))
     module.exit_json(changed=False, object_store=asdict(store))
 
 

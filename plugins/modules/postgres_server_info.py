@@ -123,7 +123,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command im
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
     ServiceError,
-    told,
+    with_advice,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._postgres import Row, Server, ask, number, parse
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError
@@ -246,7 +246,7 @@ def main() -> None:
     try:
         server = look(wanted, run)
     except (ServiceError, SecretFileError) as error:
-        module.fail_json(msg=told(error, wanted.advice))
+        module.fail_json(msg=with_advice(error, wanted.advice))
     module.exit_json(changed=False, postgres_server=server and asdict(server))
 
 

@@ -93,7 +93,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection
     connect,
     reason,
     secure,
-    told,
+    with_advice,
 )
 
 
@@ -187,7 +187,7 @@ def main() -> None:
     try:
         server = look(wanted)
     except ServiceError as error:
-        module.fail_json(msg=told(error, wanted.advice))
+        module.fail_json(msg=with_advice(error, wanted.advice))
     module.exit_json(changed=False, redis_server=asdict(server))
 
 

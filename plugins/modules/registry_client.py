@@ -178,7 +178,7 @@ def wanted_files(wanted: Parameters) -> dict[Path, str]:
     return changes
 
 
-def bring_about(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
     if text:
         for folder in reversed([path.parent, *path.parents]):
             if not folder.exists():
@@ -215,7 +215,7 @@ def main() -> None:
             if names != new_names:
                 write_names(wanted.hosts_file, new_names)
             for path, text in files.items():
-                bring_about(path, text)
+                write_file(path, text)
     except RegistryError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

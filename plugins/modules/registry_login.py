@@ -232,7 +232,7 @@ def login(wanted: Parameters, folder: str) -> list[str]:
     return ["docker", "--config", folder, *words]
 
 
-def prove(runner: Run, wanted: Parameters, found: Sequence[str]) -> None:
+def verify_login(runner: Run, wanted: Parameters, found: Sequence[str]) -> None:
     """Log in without leaving anything behind."""
     with tempfile.TemporaryDirectory(prefix="registry-login-") as folder:
         done = runner(login(wanted, folder), stdin=wanted.password)
@@ -240,7 +240,7 @@ def prove(runner: Run, wanted: Parameters, found: Sequence[str]) -> None:
         raise RegistryError(meaning(done.error, wanted, found))
 
 
-def kept(runner: Run, wanted: Parameters, owner: Account) -> bool:
+def is_stored(runner: Run, wanted: Parameters, owner: Account) -> bool:
     """Say whether this very login is the user's already."""
     try:
         config = json.loads((owner.folder / "config.json").read_text(encoding="utf-8"))
@@ -257,7 +257,7 @@ def kept(runner: Run, wanted: Parameters, owner: Account) -> bool:
         return False
 
 
-def keep(runner: Run, wanted: Parameters, owner: Account) -> None:
+def store_login(runner: Run, wanted: Parameters, owner: Account) -> None:
     done = runner(owner.command(*login(wanted, str(owner.folder))), stdin=wanted.password)
     if done.code != 0:
         raise RegistryError(f"{owner.name} cannot keep the login. {meaning(done.error, wanted, [])}")
@@ -280,11 +280,11 @@ def main() -> None:
         owner = account(wanted.user) if wanted.user else None
         if not module.check_mode:
             found = addresses(wanted, resolve)
-            prove(run, wanted, found)
-        if owner is not None and not kept(run, wanted, owner):
+            verify_login(run, wanted, found)
+        if owner is not None and not is_stored(run, wanted, owner):
             changed = True
             if not module.check_mode:
-                keep(run, wanted, owner)
+                store_login(run, wanted, owner)
     except RegistryError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -92,7 +92,7 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
     return Parameters(database(params), params["names"], params["lag_max_bytes"])
 
 
-def judge(slot: Mapping[str, Any] | None, lag_max_bytes: int) -> tuple[bool, str]:
+def check_slot(slot: Mapping[str, Any] | None, lag_max_bytes: int) -> tuple[bool, str]:
     if slot is None:
         return False, "is not there"
     lag = slot["lag"]
@@ -113,7 +113,7 @@ def look(wanted: Parameters, runner: Run) -> Iterator[Check]:
         yield Check("replication slots", False, f"Cannot read them from {error}")
         return
     for name in wanted.names:
-        yield Check(f"replication slot {name}", *judge(found.get(name), wanted.lag_max_bytes))
+        yield Check(f"replication slot {name}", *check_slot(found.get(name), wanted.lag_max_bytes))
 
 
 def main() -> None:

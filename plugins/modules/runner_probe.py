@@ -459,7 +459,7 @@ def connected(found: Found, kind: str, url: str) -> bool:
     return code == 0 or bool(ANSWERED.search(answer))
 
 
-def judge(found: Found, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
+def find_problems(found: Found, wanted: Parameters, avoid: Sequence[str]) -> list[str]:
     """Name everything that is not as it has to be."""
     problems = []
     for kind, url in expected(wanted):
@@ -511,7 +511,7 @@ def probe(runner: Run, call: Call, wanted: Parameters, avoid: Sequence[str], nam
     pulled = pull(call, wanted)
     try:
         found = dict(records(wait(runner, start(call, wanted, name, avoid), wanted.timeout)))
-        problems = judge(found, wanted, avoid)
+        problems = find_problems(found, wanted, avoid)
     finally:
         removed = runner(["docker", "rm", "--force", "--volumes", name])
     if removed.code != 0:

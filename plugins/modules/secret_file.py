@@ -205,9 +205,9 @@ def uses(rows: Mapping[str, Mapping[str, str]]) -> dict[str, Use]:
     return found
 
 
-def check_lost(lost: Iterable[str], wanted: Parameters) -> None:
+def check_missing(missing: Iterable[str], wanted: Parameters) -> None:
     """Refuse to generate a secret anew that programs and data of this host depend on."""
-    rows = [(name, wanted.used[name]) for name in sorted(lost) if name in wanted.used]
+    rows = [(name, wanted.used[name]) for name in sorted(missing) if name in wanted.used]
     if rows:
         places = ", ".join(f"{name} is the value of {use.starts.rstrip('=')} in {use.path}" for name, use in rows)
         raise SecretFileError(
@@ -226,7 +226,7 @@ def plan(stored: Mapping[str, str], wanted: Parameters, generate: Callable[[int]
                 f"{name} is given with another value than the one stored in {wanted.path}. {wanted.immutable[name]}"
             )
     known = {**stored, **wanted.values}
-    check_lost(set(wanted.generate) - set(known), wanted)
+    check_missing(set(wanted.generate) - set(known), wanted)
     new = {name: generate(number) for name, number in wanted.generate.items() if name not in known}
     result = {**known, **new}
     return Plan(result, sorted(set(result) - set(stored)), replaced)

@@ -66,7 +66,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_fil
 ADVICE = "Run the play of the control host first (selfhosted.trigger_dev.site, without a --limit that leaves it out)"
 
 
-def choose(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, str]:
+def select(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, str]:
     """Pick the secrets that are asked for."""
     if not found.exists:
         raise SecretFileError(f"{path} does not exist. {ADVICE}.")
@@ -87,12 +87,12 @@ def main() -> None:
     )
     path = module.params["path"]
     try:
-        chosen = choose(read(path), path, module.params["names"])
+        selected = select(read(path), path, module.params["names"])
     except SecretFileError as error:
         module.fail_json(msg=f"{error} {module.params['advice']}".strip())
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
-    module.exit_json(changed=False, secret_file={"path": path, "secrets": chosen})
+    module.exit_json(changed=False, secret_file={"path": path, "secrets": selected})
 
 
 if __name__ == "__main__":

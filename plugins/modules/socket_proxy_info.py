@@ -157,7 +157,7 @@ def speak(host: str, port: int) -> Ask:
     return ask
 
 
-def compare(ask: Ask, calls: Sequence[Call]) -> Check:
+def check_calls(ask: Ask, calls: Sequence[Call]) -> Check:
     wrong = []
     for call in calls:
         name = f"{call.method} {call.path.split('?')[0]}"
@@ -174,7 +174,7 @@ def compare(ask: Ask, calls: Sequence[Call]) -> Check:
 
 def look(wanted: Parameters, runner: Run, speaker: Callable[[str, int], Ask]) -> Check:
     try:
-        return compare(speaker(address(runner, wanted), wanted.port), wanted.calls)
+        return check_calls(speaker(address(runner, wanted), wanted.port), wanted.calls)
     except ProxyError as error:
         return Check("socket proxy", False, str(error))
 

@@ -91,7 +91,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection
     ARGUMENT_SPEC,
     Endpoint,
     ServiceError,
-    told,
+    with_advice,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._tls import (
     Found,
@@ -161,7 +161,7 @@ def main() -> None:
     try:
         endpoint = look(parameters(module.params))
     except ServiceError as error:
-        module.fail_json(msg=told(error, module.params["advice"]))
+        module.fail_json(msg=with_advice(error, module.params["advice"]))
     module.exit_json(changed=False, tls_endpoint=asdict(endpoint))
 
 

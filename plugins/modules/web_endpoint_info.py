@@ -193,7 +193,7 @@ def dead_addresses(host: str, port: int, timeout: float) -> list[str]:
     return [str(place[0]) for place in places[socket.AF_INET6]]
 
 
-def judge(wanted: Wanted, answer: Answer, now: float) -> Check:
+def check_answer(wanted: Wanted, answer: Answer, now: float) -> Check:
     good = answer.status in wanted.statuses if wanted.statuses else answer.status < 500
     ok, said = good and answer.status not in wanted.refused, [f"{wanted.url} answers {answer.status}"]
     if not ok and wanted.advice:
@@ -211,7 +211,7 @@ def look(wanted: Wanted, ca: str, timeout: float, now: float) -> Check:
     target = Target(Endpoint(parts.hostname or "", parts.port or 443, ca), parts.hostname or "")
     try:
         dead = dead_addresses(target.target, parts.port or (80 if parts.scheme == "http" else 443), timeout)
-        check = judge(wanted, ask(wanted.url, ca, timeout), now)
+        check = check_answer(wanted, ask(wanted.url, ca, timeout), now)
         if dead:
             detail = f"its IPv6 address does not answer ({', '.join(dead)}): remove the AAAA record from the DNS"
             return Check(check.what, False, f"{check.detail}; {detail}, for the gateway listens on IPv4 only")

@@ -199,7 +199,7 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
     )
 
 
-def judge(content: str | None, hash_in_database: str | None, wanted: Parameters) -> Token | Problem:
+def check_token(content: str | None, hash_in_database: str | None, wanted: Parameters) -> Token | Problem:
     """Decide from the file and the database what to say; never with a word of the file's content."""
     if content is None and hash_in_database is None:
         return Problem(
@@ -238,15 +238,15 @@ def judge(content: str | None, hash_in_database: str | None, wanted: Parameters)
     return token
 
 
-def compare(
+def check_files(
     content: str | None, pending: str | None, hash_in_database: str | None, wanted: Parameters
 ) -> Found | Problem:
     """Judge both files: the hash in the database tells how far an interrupted rotation came."""
     if pending is not None:
-        fresh = judge(pending, hash_in_database, wanted)
+        fresh = check_token(pending, hash_in_database, wanted)
         if isinstance(fresh, Token):
             return Found(fresh, Step.FINISH)
-    token = judge(content, hash_in_database, wanted)
+    token = check_token(content, hash_in_database, wanted)
     if isinstance(token, Problem):
         return token
     return Found(token, Step.KEEP if pending is None else Step.DISCARD)
@@ -270,7 +270,7 @@ def look(wanted: Parameters, runner: Run) -> Found | Problem:
             f"Cannot read the worker group from {error}. The control stack must be up on this host.", may_take_long=True
         )
     hash_in_database = rows[0]["hash"] if rows else None
-    return compare(read_file(wanted.path), read_file(wanted.pending), hash_in_database, wanted)
+    return check_files(read_file(wanted.path), read_file(wanted.pending), hash_in_database, wanted)
 
 
 def wait(

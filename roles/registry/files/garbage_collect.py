@@ -63,7 +63,7 @@ class Registry:
         words = ["up", "--detach", "--wait", "--wait-timeout", str(self.timeout)]
         done = self.compose(*words, files=files)
         if done.returncode != 0:
-            raise CollectionError(f"The registry does not start: {said(done)}")
+            raise CollectionError(f"The registry does not start: {error_text(done)}")
 
     def is_read_only(self) -> bool:
         """Say whether an interrupted collection left it so."""
@@ -76,11 +76,11 @@ class Registry:
         words = ["registry", "garbage-collect", *flags, self.config]
         done = self.compose("exec", "-T", self.service, *words)
         if done.returncode != 0 and not EMPTY.search(done.stderr):
-            raise CollectionError(f"{' '.join(words)} failed: {said(done)}")
+            raise CollectionError(f"{' '.join(words)} failed: {error_text(done)}")
         return {kind: len(pattern.findall(done.stdout)) for kind, pattern in KINDS.items()}
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
+def error_text(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")[-1000:]
 
 
@@ -99,7 +99,7 @@ def used(runner: Run, volume: str) -> int | None:
         return None
     done = runner(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", volume])
     if done.returncode != 0:
-        raise CollectionError(f"The volume of the registry cannot be found: {said(done)}")
+        raise CollectionError(f"The volume of the registry cannot be found: {error_text(done)}")
     return sum(sizes(done.stdout.strip()))
 
 

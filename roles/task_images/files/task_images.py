@@ -222,7 +222,7 @@ class LocalConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def told(body: bytes) -> str:
+def error_text(body: bytes) -> str:
     """Find the words of an error in the body of an answer, in one line."""
     try:
         text = str(json.loads(body)["message"])
@@ -253,7 +253,7 @@ class Engine:
     def read(self, path: str, query: Mapping[str, str] = NOTHING) -> bytes:
         status, body = self.call("GET", path, query)
         if status != 200:
-            raise Problem(f"The engine answers {path} with {status}: {told(body)}")
+            raise Problem(f"The engine answers {path} with {status}: {error_text(body)}")
         return body
 
     def json(self, path: str, query: Mapping[str, str] = NOTHING) -> Any:
@@ -288,7 +288,7 @@ class Engine:
         """Inspect something that may be gone meanwhile."""
         status, body = self.call("GET", f"{path}/json")
         if status not in (200, 404):
-            raise Problem(f"The engine answers {path}/json with {status}: {told(body)}")
+            raise Problem(f"The engine answers {path}/json with {status}: {error_text(body)}")
         return json.loads(body) if status == 200 else None
 
     def events(self, since: float, until: float) -> Iterator[tuple[str, float]]:
@@ -303,7 +303,7 @@ class Engine:
         """Remove something, never by force; say whether it is gone. What is in use is left alone (409)."""
         status, body = self.call("DELETE", path, query)
         if status not in (200, 204, 404, 409):
-            raise Problem(f"The engine does not remove {path}, {status}: {told(body)}")
+            raise Problem(f"The engine does not remove {path}, {status}: {error_text(body)}")
         return status != 409
 
     def pull(self, image: str, tag: str, platform: str, login: Login | None, server: str) -> None:
@@ -316,7 +316,7 @@ class Engine:
             query["platform"] = platform
         status, body = self.call("POST", "/images/create", query, headers)
         if status != 200:
-            raise Problem(f"{status}: {told(body)}")
+            raise Problem(f"{status}: {error_text(body)}")
         for line in body.splitlines():
             step = json.loads(line) if line.strip() else {}
             if "error" in step or "errorDetail" in step:
@@ -380,7 +380,7 @@ class Registry:
         if document is None:
             raise Problem("The registry has no such image any more")
         if "manifests" in document:
-            return self.compressed(name, chosen(document["manifests"], platform), platform)
+            return self.compressed(name, select_manifest(document["manifests"], platform), platform)
         return sum(int(each["size"]) for each in [*document["layers"], document["config"]])
 
 
@@ -393,7 +393,7 @@ def following(link: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def chosen(manifests: Sequence[Mapping[str, Any]], platform: str) -> str:
+def select_manifest(manifests: Sequence[Mapping[str, Any]], platform: str) -> str:
     """Choose from an image for several platforms. Attestations stand there as well, for a platform called unknown."""
     named = [(f"{each['platform']['os']}/{each['platform']['architecture']}", each["digest"]) for each in manifests]
     fitting = [digest for name, digest in named if f"{platform}/".startswith(f"{name}/")]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhosted.trigger_dev.plugins.action.run_lock import Holder, alive, started, told
+from ansible_collections.selfhosted.trigger_dev.plugins.action.run_lock import Holder, alive, parse_answer, started
 
 from testbed.common import ROOT
 from tests.plays import run_plays
@@ -168,4 +168,4 @@ def test_processes_are_told_apart() -> None:
 
 
 def test_a_lock_of_unknown_content_is_told_all_the_same() -> None:
-    assert told("held 5\nnonsense") == ("held", 5, None)
+    assert parse_answer("held 5\nnonsense") == ("held", 5, None)

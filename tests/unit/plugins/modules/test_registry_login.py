@@ -188,7 +188,7 @@ def test_a_name_without_an_address(invoke: Invoke, docker: Docker, monkeypatch: 
 
 
 def test_a_login_that_cannot_be_kept(invoke: Invoke, docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "prove", lambda *_arguments: None)
+    monkeypatch.setattr(module, "verify_login", lambda *_arguments: None)
     docker.error = "permission denied while trying to connect to the Docker daemon socket"
     result = log_in(invoke, user="anna")
     assert "anna cannot keep the login" in result["msg"]

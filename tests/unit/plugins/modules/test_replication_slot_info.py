@@ -9,7 +9,11 @@ import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import Database
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import replication_slot_info
-from ansible_collections.selfhosted.trigger_dev.plugins.modules.replication_slot_info import Parameters, judge, look
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.replication_slot_info import (
+    Parameters,
+    check_slot,
+    look,
+)
 
 
 def slot(active: bool = True, lag: int | None = 2048, wal: str = "reserved") -> dict[str, Any]:
@@ -29,7 +33,7 @@ def slot(active: bool = True, lag: int | None = 2048, wal: str = "reserved") -> 
     ],
 )
 def test_each_kind_of_slot(found: dict[str, Any] | None, ok: bool, told: str) -> None:
-    assert judge(found, 4096) == (ok, told)
+    assert check_slot(found, 4096) == (ok, told)
 
 
 def test_only_the_named_ones_count() -> None:

@@ -25,7 +25,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.runner_probe imp
     addresses,
     connected,
     door,
-    judge,
+    find_problems,
     parameters,
     probe,
     records,
@@ -238,7 +238,7 @@ def read(code: int, argument: str, text: str) -> Found:
 
 
 def test_all_is_well() -> None:
-    assert judge(dict(records(GOOD_LOG)), WANTED, AVOID) == []
+    assert find_problems(dict(records(GOOD_LOG)), WANTED, AVOID) == []
 
 
 @pytest.mark.parametrize(
@@ -250,19 +250,19 @@ def test_all_is_well() -> None:
     ],
 )
 def test_a_url_that_does_not_answer(text: str) -> None:
-    (problem,) = judge(read(1, "reach=http://supervisor:8020/health", text), WANTED, AVOID)
+    (problem,) = find_problems(read(1, "reach=http://supervisor:8020/health", text), WANTED, AVOID)
     assert f"does not reach http://supervisor:8020/health ({text})" in problem
     assert "trigger_api_origin" in problem
 
 
 @pytest.mark.parametrize("text", ["", "HTTP request sent, awaiting response... 403 Forbidden\nERROR 403: Forbidden."])
 def test_an_error_page_is_an_answer_where_that_will_do(text: str) -> None:
-    assert judge(read(8 if text else 0, "answer=https://s3.example.com/", text), WANTED, AVOID) == []
+    assert find_problems(read(8 if text else 0, "answer=https://s3.example.com/", text), WANTED, AVOID) == []
 
 
 @pytest.mark.parametrize("text", ["wget: bad address 's3.example.com'", ""])
 def test_no_answer_is_none_anywhere(text: str) -> None:
-    (problem,) = judge(read(1, "answer=https://s3.example.com/", text), WANTED, AVOID)
+    (problem,) = find_problems(read(1, "answer=https://s3.example.com/", text), WANTED, AVOID)
     assert "does not reach https://s3.example.com/" in problem
 
 
@@ -320,14 +320,14 @@ def secure(text: str, plain: tuple[int, str]) -> Found:
 @pytest.mark.parametrize("plain", TURNED_AWAY)
 def test_tls_alone_does_not_keep_a_runner_away(text: str, plain: tuple[int, str]) -> None:
     found = secure(text, plain)
-    assert judge(found, SECURE, []) == []
+    assert find_problems(found, SECURE, []) == []
     assert connected(found, "reach", SECURE.urls[0])
 
 
 @pytest.mark.parametrize("text", TLS_FAILURES)
 @pytest.mark.parametrize("plain", SHUT)
 def test_a_failure_of_tls_proves_no_connection(text: str, plain: tuple[int, str]) -> None:
-    (problem,) = judge(secure(text, plain), SECURE, [])
+    (problem,) = find_problems(secure(text, plain), SECURE, [])
     assert f"does not reach {SECURE.urls[0]} (" in problem
     assert f"; a connection to its port without TLS: {plain[1]})" in problem
 
@@ -346,13 +346,13 @@ def test_a_failure_of_tls_proves_no_connection(text: str, plain: tuple[int, str]
 )
 def test_what_is_not_for_tls_is_a_problem_however_well_it_connects(text: str) -> None:
     for plain in TURNED_AWAY:
-        assert len(judge(secure(text, plain), SECURE, [])) == 1
+        assert len(find_problems(secure(text, plain), SECURE, [])) == 1
 
 
 def test_plain_addresses_have_no_second_chance() -> None:
     wanted = replace(WANTED, answering=[])
     found = read(1, "reach=http://supervisor:8020/health", "wget: error getting response: Connection reset by peer")
-    (problem,) = judge(found, wanted, AVOID)
+    (problem,) = find_problems(found, wanted, AVOID)
     assert "supervisor" in problem
     assert "without TLS" not in problem
 
@@ -404,7 +404,7 @@ def test_doors_are_tried_once_each() -> None:
     ],
 )
 def test_a_proxy_within_reach(code: int, text: str) -> None:
-    (problem,) = judge(read(code, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    (problem,) = find_problems(read(code, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
     assert "reaches 172.24.0.2:2375, which must be out of its reach" in problem
 
 
@@ -418,17 +418,17 @@ def test_a_proxy_within_reach(code: int, text: str) -> None:
     ],
 )
 def test_a_proxy_out_of_reach(text: str) -> None:
-    assert judge(read(1, "avoid=172.24.0.2:2375", text), WANTED, AVOID) == []
+    assert find_problems(read(1, "avoid=172.24.0.2:2375", text), WANTED, AVOID) == []
 
 
 @pytest.mark.parametrize("text", ["sh: wget: not found", ""])
 def test_what_is_not_clear_is_not_taken_for_good(text: str) -> None:
-    (problem,) = judge(read(127, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
+    (problem,) = find_problems(read(127, "avoid=172.24.0.2:2375", text), WANTED, AVOID)
     assert "not clear" in problem
 
 
 def test_an_empty_log_proves_nothing() -> None:
-    assert len(judge({}, WANTED, AVOID)) == 4
+    assert len(find_problems({}, WANTED, AVOID)) == 4
 
 
 def test_addresses_of_the_proxy() -> None:

@@ -14,7 +14,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules import socket_pr
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.socket_proxy_info import (
     Call,
     Parameters,
-    compare,
+    check_calls,
     look,
     refusals,
     speak,
@@ -40,12 +40,12 @@ def wanted(container: str = "proxy") -> Parameters:
 
 
 def test_it_answers_as_it_must() -> None:
-    check = compare(statuses(403, 403, 404), CALLS)
+    check = check_calls(statuses(403, 403, 404), CALLS)
     assert (check.ok, check.detail) == (True, "answers 3 calls as it must")
 
 
 def test_each_wrong_answer_is_named() -> None:
-    check = compare(statuses(200, 404, 503), CALLS)
+    check = check_calls(statuses(200, 404, 503), CALLS)
     assert not check.ok
     assert check.detail == (
         "GET /_ping: 200 instead of 403; DELETE /images/none: 404 instead of 403; "
@@ -60,7 +60,7 @@ def test_one_silence_is_enough() -> None:
         asked.append((method, path))
         raise TimeoutError("timed out")
 
-    check = compare(silent, CALLS)
+    check = check_calls(silent, CALLS)
     assert check.detail == "GET /_ping: no answer (TimeoutError: timed out)"
     assert len(asked) == 1
 

@@ -19,9 +19,9 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.worker_token imp
     Parameters,
     Problem,
     Step,
-    compare,
+    check_files,
+    check_token,
     decide,
-    judge,
     look,
     wait,
 )
@@ -41,11 +41,11 @@ def message(outcome: Token | Found | Problem) -> str:
 
 @pytest.mark.parametrize("content", [TOKEN, f"{TOKEN}\n", f"  {TOKEN}\r\n"])
 def test_the_right_token_is_trimmed(content: str) -> None:
-    assert judge(content, HASH, WANTED) == Token(TOKEN)
+    assert check_token(content, HASH, WANTED) == Token(TOKEN)
 
 
 def test_missing_file_of_an_existing_group_names_the_way_out() -> None:
-    text = message(judge(None, HASH, WANTED))
+    text = message(check_token(None, HASH, WANTED))
     assert "only once" in text
     assert "/shared/worker_token" in text
     assert "selfhosted.trigger_dev.worker_token_recover" in text
@@ -53,28 +53,28 @@ def test_missing_file_of_an_existing_group_names_the_way_out() -> None:
 
 
 def test_nothing_there_yet_may_take_long() -> None:
-    outcome = judge(None, None, WANTED)
+    outcome = check_token(None, None, WANTED)
     assert "TRIGGER_BOOTSTRAP_ENABLED is exactly 1" in message(outcome)
     assert isinstance(outcome, Problem)
     assert outcome.may_take_long
 
 
 def test_file_without_group() -> None:
-    assert "holds no worker group 'bootstrap'" in message(judge(TOKEN, None, WANTED))
+    assert "holds no worker group 'bootstrap'" in message(check_token(TOKEN, None, WANTED))
 
 
 @pytest.mark.parametrize(
     "content", ["", TOKEN[:-1], TOKEN + "x", TOKEN.replace("z", "-"), "tr_pat_" + TOKEN[7:], f"{TOKEN} x"]
 )
 def test_wrong_form_is_not_printed(content: str) -> None:
-    text = message(judge(content, HASH, WANTED))
+    text = message(check_token(content, HASH, WANTED))
     assert "does not have the form" in text
     assert "worker_token_recover" in text
     assert "aB3aB3" not in text
 
 
 def test_wrong_hash() -> None:
-    text = message(judge(TOKEN, "0" * 64, WANTED))
+    text = message(check_token(TOKEN, "0" * 64, WANTED))
     assert "SHA-256 differs" in text
     assert "worker_token_recover" in text
     assert TOKEN not in text
@@ -94,12 +94,12 @@ def test_wrong_hash() -> None:
     ],
 )
 def test_the_hash_tells_how_far_a_rotation_came(content: str | None, pending: str | None, expected: Found) -> None:
-    assert compare(content, pending, HASH, WANTED) == expected
+    assert check_files(content, pending, HASH, WANTED) == expected
 
 
 def test_a_pending_file_that_does_not_fit_helps_nobody() -> None:
-    assert "exists but its token file" in message(compare(None, OTHER, HASH, WANTED))
-    assert "holds no worker group" in message(compare(TOKEN, OTHER, None, WANTED))
+    assert "exists but its token file" in message(check_files(None, OTHER, HASH, WANTED))
+    assert "holds no worker group" in message(check_files(TOKEN, OTHER, None, WANTED))
 
 
 LACKING = Problem("no file")
