@@ -113,3 +113,17 @@ def test_the_collection_signs_as_it_should(method: str, payload: bytes) -> None:
         sigv4.verify(sigv4.Key(KEY.access, "another"), request, payload, now)
     with pytest.raises(sigv4.SignatureError):
         sigv4.verify(KEY, request, payload + b"x", now)
+
+
+def test_the_collection_signs_a_query_as_it_should() -> None:
+    """Names in order, everything but the unreserved characters encoded."""
+    now = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    query = {"list-type": "2", "continuation-token": "a b/+="}
+    text = _sigv4.query_text(query)
+    assert text == "continuation-token=a%20b%2F%2B%3D&list-type=2"
+    target = _sigv4.path("packets")
+    key = _sigv4.Key(KEY.access, KEY.secret)
+    headers = _sigv4.headers(key, "eu-central-1", "GET", "s3.example.com:9000", target, b"", now, query)
+    sigv4.verify(KEY, sigv4.Request("GET", f"{target}?{text}", headers), b"", now)
+    with pytest.raises(sigv4.SignatureError):
+        sigv4.verify(KEY, sigv4.Request("GET", f"{target}?list-type=2", headers), b"", now)
