@@ -17,6 +17,7 @@ SECRET_NAMES = (
     "managed_worker_secret",
     "registry_password",
     "registry_pull_password",
+    "backup_key",
 )
 
 # Published with the community stack and upstream's examples; later releases of the webapp refuse some of them.

@@ -327,6 +327,12 @@ FORMATS: dict[str, Format] = {
         " registries",
         lambda text: is_host_and_port(text) or is_network(text),
     ),
+    "restic_repository": Format(
+        "an absolute path, or a repository of restic such as s3:https://s3.example.com/bucket or sftp:user@host:/path. "
+        "Names and passwords of rest: belong in backup_environment",
+        pattern(r"/[^\s:]+|(sftp|s3|b2|azure|gs|swift|rclone):\S+|rest:https?://[^\s@]+"),
+    ),
+    "restic_snapshot": Format("latest, or at least 8 characters of an id", pattern("latest|[0-9a-f]{8,64}")),
     "schedule": Format("a time as systemd writes it (OnCalendar), such as *:0/15 or Sun *-*-* 03:30:00", is_schedule),
     "sender": Format(
         "a mail address, or a name and the address in angle brackets",

@@ -20,8 +20,8 @@ from testbed.common import ROOT
 IMPERATIVES = """
     Add Allow Check Clear Collect Compare Configure Copy Create Delete Deploy Disable Download Drain Enable End
     Explain Fail Generate Install Keep List Load Lock Log Make Measure Note Parse Pause Prepare Print Pull Push Read
-    Recover Register Reload Remove Repair Replace Request Reset Restart Restrict Resume Revoke Run Schedule Select
-    Start Stop Store Test Update Verify Wait Warn Write
+    Recover Register Reload Remove Repair Replace Request Reset Restart Restore Restrict Resume Revoke Run Schedule
+    Select Start Stop Store Test Update Verify Wait Warn Write
 """
 TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").rglob("*.yml")])
 TEXTS = sorted(

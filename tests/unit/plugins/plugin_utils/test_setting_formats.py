@@ -143,6 +143,16 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "qualified_name": (["console.example.com"], ["console", "https://console.example.com", "console.example.com:443"]),
     "region": (["eu-central-1"], ["Frankfurt", "eu west"]),
     "registry": (["r.example.com:5000", "10.0.0.0/8"], ["http://r.example.com:5000", "r.example.com/x"]),
+    "restic_repository": (
+        [
+            "/var/backups/trigger",
+            "sftp:backup@host:/srv",
+            "s3:https://s3.example.com/bucket",
+            "rest:https://host:8000/a",
+        ],
+        ["", "/", "backups", "rest:https://name:password@host/", "ftp:host", "/a b"],
+    ),
+    "restic_snapshot": (["latest", "0123abcd", "a" * 64], ["", "newest", "0123abc", "XYZ12345"]),
     "schedule": (
         [
             "*:0/15",

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Module backup_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_info
+version_added: 0.1.0
+short_description: Read what became of the last backups of an installation
+description:
+  - Runs on the control host. Reads the file in which the program of the role C(backup) keeps its last results.
+  - Reports what it finds and does not fail because of it, so that one fault does not hide the others.
+options:
+  path:
+    description: Folder of backups in the folder of the installation.
+    type: path
+    required: true
+  age_max_hours:
+    description: Hours after which the last backup is too old, if one is expected.
+    type: int
+    default: 30
+  expected:
+    description: Whether a timer makes backups. Without one, a missing or old backup is no fault.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
+author:
+  - The selfhosted.trigger_dev maintainers
+"""
+
+EXAMPLES = r"""
+- name: Read what became of the last backups
+  selfhosted.trigger_dev.backup_info:
+    path: /opt/trigger/backup
+    expected: true
+"""
+
+RETURN = r"""
+backup:
+  description: >-
+    The last result of each kind: V(good) and V(failed) of a backup, V(verified) and V(unverified) of its test. Each has
+    V(time) (Unix seconds) and V(text); a failure has V(error). Kinds that never happened are missing.
+  returned: success
+  type: dict
+  sample: {good: {time: 1764383400.0, text: Backup 0123abcd of 2025-11-29 02:30 UTC.}}
+checks:
+  description: One entry for the last backup, and one for its test if there was one.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What was looked at.
+      type: str
+      returned: always
+      sample: backup
+    ok:
+      description: Whether the last attempt succeeded, and is young enough where backups are expected.
+      type: bool
+      returned: always
+    detail:
+      description: What was found.
+      type: str
+      returned: always
+      sample: 7.2 h old, 120.5 MiB, the webapp was away for 14.1 s
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
+
+FILE = "status.json"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    path: str
+    age_max_hours: int
+    expected: bool
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read the results; none where no backup was ever made."""
+    try:
+        with open(os.path.join(path, FILE), encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def text(kind: str, row: Mapping[str, Any]) -> str:
+    """Say in a line what became of it."""
+    when = moment(row["time"])
+    if kind == "good":
+        left = "".join(f" Not in it: {what} ({why})." for what, why in sorted(row["left_out"].items()))
+        amount = f"{size(row['bytes'])}, of which {size(row['bytes_added'])} were new"
+        away = f"The webapp was away for {row['pause_seconds']} s."
+        stored = f"stored in {row['repository']} within {row['seconds']:.0f} s"
+        return f"Backup {row['snapshot'][:8]} of {when}: {amount}, {stored}. {away}{left}"
+    if kind == "verified":
+        took = f"within {row['seconds']:.0f} s"
+        return f"Backup {row['snapshot'][:8]} was restored on its own at {when} {took}, and is complete."
+    return f"It failed at {when}: {row['error']}"
+
+
+def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[Check]:
+    """Judge the last backup and its last test."""
+    good, failed = found.get("good"), found.get("failed")
+    if failed and (not good or failed["time"] > good["time"]):
+        yield Check("backup", False, text("failed", failed))
+    elif not good:
+        yield Check("backup", not wanted.expected, "none was made yet (playbook backup)")
+    else:
+        hours = (now - good["time"]) / 3600
+        old = wanted.expected and hours > wanted.age_max_hours
+        detail = f"{hours:.1f} h old, {size(good['bytes'])}, the webapp was away for {good['pause_seconds']} s"
+        yield Check("backup", not old, f"{detail}; at most {wanted.age_max_hours} h are allowed" if old else detail)
+    verified, unverified = found.get("verified"), found.get("unverified")
+    if unverified and (not verified or unverified["time"] > verified["time"]):
+        yield Check("test of the backup", False, text("unverified", unverified))
+    elif verified:
+        yield Check("test of the backup", True, text("verified", verified))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "age_max_hours": {"type": "int", "default": 30},
+            "expected": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = Parameters(module.params["path"], module.params["age_max_hours"], module.params["expected"])
+    found = read(wanted.path)
+    results = {kind: {**row, "text": text(kind, row)} for kind, row in found.items()}
+    checks = [asdict(check) for check in look(found, wanted, time.time())]
+    module.exit_json(changed=False, backup=results, checks=checks)
+
+
+if __name__ == "__main__":
+    main()

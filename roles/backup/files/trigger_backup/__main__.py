@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""The command line. The last line of the output is a JSON object with what was done; an error is one line."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .clickhouse import ClickHouse
+from .create import create, note, resume
+from .engine import Engine
+from .files import PLAN, Installation
+from .images import Images
+from .objects import Objects
+from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
+from .postgres import Postgres
+from .process import BackupError, Shell
+from .redis import Redis
+from .repository import Repository, Snapshot
+from .restore import Restore
+from .sigv4 import Key
+from .stores import Store
+from .verify import verify
+
+# Under which name a failure is kept.
+FAILURES = {"create": "failed", "verify": "unverified"}
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def stores_of(plan: Plan, engine: Engine, secrets: Mapping[str, str]) -> list[Store]:
+    """Give the stores of a plan, in the order in which they are held, copied and restored."""
+    rows = plan.stores
+    known: dict[str, Any] = {
+        "files": lambda _: Installation(plan),
+        "postgres": lambda row: Postgres(engine, row),
+        "redis": lambda row: Redis(engine, row),
+        "clickhouse": lambda row: ClickHouse(engine, row, secrets["clickhouse_password"]),
+        "objects": lambda row: Objects(
+            engine, row, Key(secrets["object_store_access_key"], secrets["object_store_secret_key"])
+        ),
+        "images": lambda row: Images(engine, row),
+    }
+    return [make(rows.get(name, {})) for name, make in known.items() if name in rows or name == "files"]
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="trigger-backup", description="Back up an installation of Trigger.dev.")
+    parser.add_argument("--directory", type=Path, default=Path("/opt/trigger"), help="folder of the installation")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("create", help="make a backup")
+    commands.add_parser("resume", help="start a webapp that an interrupted backup has left stopped")
+    commands.add_parser("list", help="list the backups")
+    commands.add_parser("verify", help="restore the latest backup into containers of its own, and compare")
+    restoring = commands.add_parser("restore", help="restore a backup on this host")
+    restoring.add_argument("snapshot", help="its id, or latest")
+    restoring.add_argument("--replace", action="store_true", help="even if there is an installation")
+    commands.add_parser("accept", help="remove what a restore has replaced")
+    commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
+    return parser.parse_args(words)
+
+
+def say(text: str) -> None:
+    print(f"{text} ...", flush=True)
+
+
+def carry_out(given: argparse.Namespace) -> Any:
+    """Do what was asked for, and give the result."""
+    shell = Shell()
+    engine = Engine(shell)
+    folder = home(given.directory)
+    restoring = Restore(given.directory, engine, stores_of, say)
+    if given.command in ("accept", "undo"):
+        return {"changed": restoring.accept() if given.command == "accept" else restoring.undo()}
+    if given.command == "resume":
+        resume(plan_of(folder / PLAN), engine, say)
+        return {}
+    target = target_of(given.directory)
+    repository = Repository(shell, target, folder / "cache")
+    if given.command == "restore":
+        installation = known_identity(given.directory / "secrets.json", target.installation)
+        require(repository)
+        chosen = restoring.choose(repository, given.snapshot, installation)
+        return restoring.run(repository, chosen, target.trigger_version, given.replace)
+    plan = plan_of(folder / PLAN)
+    if given.command == "create":
+        stores = stores_of(plan, engine, secrets_of(plan.secrets_file))
+        return create(plan, engine, repository, stores, say)
+    require(repository)
+    installation = known_identity(plan.secrets_file, target.installation)
+    if given.command == "verify":
+        return verify(plan, engine, repository, repository.choose("latest", installation), stores_of, say)
+    return [listed(row, repository.manifest(row)) for row in repository.snapshots()]
+
+
+def listed(snapshot: Snapshot, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what people and programs want to know of a backup."""
+    facts = {key: manifest[key] for key in ("name", "trigger_version", "collection_version", "cut", "left_out")}
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest["cut"]))
+    text = f"{snapshot.id[:8]}  {moment}  {manifest['trigger_version']}  {manifest['name']}"
+    return {"id": snapshot.id, "text": text, **facts}
+
+
+def require(repository: Repository) -> None:
+    if not repository.exists():
+        raise BackupError(
+            f"There is no repository at {repository.name}. Set backup_repository to where the backups are."
+        )
+
+
+def end(number: int, _frame: object) -> None:
+    raise BackupError(f"It was ended by signal {number}. The next run goes on.")
+
+
+def main(words: Sequence[str]) -> int:
+    given = arguments(words)
+    for each in SIGNALS:
+        signal.signal(each, end)
+    os.umask(0o077)
+    try:
+        home(given.directory).mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(home(given.directory) / "lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupError(
+                    "Another backup or restore is under way on this host. Try again when it is over."
+                ) from None
+            result = carry_out(given)
+    except (BackupError, OSError) as error:
+        print(error, file=sys.stderr)
+        if given.command in FAILURES:
+            note(home(given.directory), FAILURES[given.command], {"time": time.time(), "error": str(error)})
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

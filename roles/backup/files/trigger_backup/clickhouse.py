@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""ClickHouse: its own BACKUP of every database, into a folder of its volume."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .engine import Engine
+from .process import BackupError, Shell
+from .stores import Facts, Files, Service, differences
+
+# In the container. The webapp's configuration of ClickHouse allows it.
+FOLDER = "/var/lib/clickhouse/backups"
+PREFIX = "trigger-"
+OWN = "('system', 'INFORMATION_SCHEMA', 'information_schema')"
+# How long the webapp waits for it. A BACKUP lists what it holds at its start and copies then.
+HOLD_SECONDS = 5.0
+
+
+class ClickHouse:
+    """The analytics of the webapp."""
+
+    name = "clickhouse"
+
+    def __init__(self, engine: Engine, row: Mapping[str, Any], password: str) -> None:
+        self.engine = engine
+        self.container: str = row["container"]
+        self.user: str = row["user"]
+        self.volume: str = row["volume"]
+        self.password = password
+        self.addresses: dict[str, str] = {}
+        self.backup = ""
+        self.operation = ""
+        self.rows: dict[str, int] = {}
+        self.cut = ""
+
+    def ask(self, container: str, statement: str) -> list[list[str]]:
+        """Run one statement over HTTP, and give its rows."""
+        address = self.addresses.get(container) or self.engine.address(container)
+        self.addresses[container] = address  # nothing restarts it meanwhile
+        connection = http.client.HTTPConnection(address, 8123, timeout=300)
+        headers = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
+        try:
+            connection.request("POST", "/", statement.encode(), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except OSError as error:
+            raise BackupError(f"ClickHouse ({container}) does not answer: {error}") from None
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise BackupError(f"ClickHouse refuses {statement.split('(')[0][:60].strip()!r}: {text.strip()[:400]}")
+        return [line.split("\t") for line in text.splitlines()]
+
+    def databases(self, container: str) -> list[str]:
+        """Give those that hold tables."""
+        query = f"SELECT DISTINCT database FROM system.tables WHERE database NOT IN {OWN} ORDER BY database"
+        return [row[0] for row in self.ask(container, query)]
+
+    def counts(self, container: str) -> dict[str, int]:
+        query = f"SELECT concat(database, '.', name), total_rows FROM system.tables WHERE database NOT IN {OWN}"
+        return {row[0]: int(row[1]) for row in self.ask(container, f"{query} AND engine LIKE '%MergeTree' ORDER BY 1")}
+
+    def size(self) -> int:
+        """A BACKUP into a folder copies everything once."""
+        return int(
+            self.ask(self.container, f"SELECT sum(total_bytes) FROM system.tables WHERE database NOT IN {OWN}")[0][0]
+        )
+
+    def snapshot(self) -> None:
+        self.release()
+        self.backup = f"{PREFIX}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        # Merges drop superseded rows at any time: without them the count stays what it is at this moment.
+        self.ask(self.container, "SYSTEM STOP MERGES")
+        self.rows = self.counts(self.container)
+        self.cut = self.ask(self.container, "SELECT toString(now64(6, 'UTC'))")[0][0]
+        self.operation = self._begin(self.container, "BACKUP", "TO", self.backup, self.databases(self.container))
+        deadline = time.monotonic() + HOLD_SECONDS
+        while not self._ended(self.container, self.operation) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def copy(self, stage: Path) -> Facts:
+        self._finish(self.container, self.operation)
+        version = self.ask(self.container, "SELECT version()")[0][0]
+        return {
+            "backup": self.backup,
+            "cut": self.cut,
+            "rows": self.rows,
+            "version": version,
+            "paths": {"backup": str(self._folder() / self.backup)},
+        }
+
+    def _folder(self) -> Path:
+        found = self.engine.volume(self.volume)
+        if not found:
+            raise BackupError(f"The volume {self.volume} of ClickHouse is not there.")
+        return found / "backups"
+
+    def release(self) -> None:
+        if not self.engine.running(self.container):
+            return
+        self.ask(self.container, "SYSTEM START MERGES")
+        for left in self._folder().glob(f"{PREFIX}*"):
+            shutil.rmtree(left)
+
+    def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
+        container = service.container
+        folder = service.volume(self.volume) / "backups"
+        folder.mkdir(exist_ok=True)
+        owner = folder.parent.stat()
+        shutil.chown(folder, owner.st_uid, owner.st_gid)
+        place = folder / facts["backup"]
+        if place.exists():
+            shutil.rmtree(place)
+        Shell().output(["cp", "--archive", str(files.at(facts["paths"]["backup"])), str(place)])
+        try:
+            wanted = sorted({name.partition(".")[0] for name in facts["rows"]})
+            for table in self.ask(container, f"SELECT database, name FROM system.tables WHERE database NOT IN {OWN}"):
+                self.ask(container, f"DROP TABLE IF EXISTS {quoted(table[0])}.{quoted(table[1])} SYNC")
+            # Merges are stopped for tables that are there: so the tables come first, and the rows can be counted.
+            for options in ("structure_only = true", "structure_only = false"):
+                operation = self._begin(container, "RESTORE", "FROM", facts["backup"], wanted, options)
+                self._finish(container, operation)
+                self.ask(container, "SYSTEM STOP MERGES")
+        finally:
+            shutil.rmtree(place)
+
+    def level(self, container: str, cut: str) -> None:
+        """Delete runs that were made after the cut: Postgres does not know them."""
+        self.ask(container, "SYSTEM START MERGES")
+        self.ask(
+            container,
+            "ALTER TABLE trigger_dev.task_runs_v2 DELETE WHERE created_at > "
+            f"parseDateTime64BestEffort('{cut}', 6, 'UTC') SETTINGS mutations_sync = 1",
+        )
+
+    def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
+        return differences("ClickHouse table", facts["rows"], self.counts(service.container))
+
+    def _begin(self, container: str, verb: str, way: str, name: str, databases: list[str], options: str = "") -> str:
+        if not databases:
+            raise BackupError("ClickHouse has no tables. Deploy the webapp first (playbook site).")
+        what = ", ".join(f"DATABASE {quoted(each)}" for each in databases)
+        settings = f" SETTINGS {options}" if options else ""
+        return self.ask(container, f"{verb} {what} {way} File('{FOLDER}/{name}'){settings} ASYNC")[0][0]
+
+    def _ended(self, container: str, operation: str) -> bool:
+        rows = self.ask(container, f"SELECT status, error FROM system.backups WHERE id = '{operation}'")
+        if not rows:
+            raise BackupError("ClickHouse has forgotten its backup: it was restarted meanwhile.")
+        status, error = (*rows[0], "")[:2]
+        if status in ("BACKUP_FAILED", "RESTORE_FAILED", "BACKUP_CANCELLED", "RESTORE_CANCELLED"):
+            raise BackupError(f"ClickHouse: {status}: {error[:400]}")
+        return status in ("BACKUP_CREATED", "RESTORED")
+
+    def _finish(self, container: str, operation: str) -> None:
+        while not self._ended(container, operation):
+            time.sleep(0.3)
+
+
+def quoted(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""Containers and volumes of Docker."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .process import BackupError, Shell
+
+
+class Engine:
+    """The engine of this host."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+
+    def inspect(self, container: str) -> dict[str, Any] | None:
+        """Give what is known about a container; none if there is none."""
+        done = self.shell.run(["docker", "container", "inspect", container])
+        if done.returncode != 0:
+            return None
+        found: dict[str, Any] = json.loads(done.stdout)[0]
+        return found
+
+    def running(self, container: str) -> bool:
+        found = self.inspect(container)
+        return bool(found and found["State"]["Running"])
+
+    def address(self, container: str) -> str:
+        """Give an address at which this host reaches a container; a restart may change it."""
+        found = self.inspect(container)
+        networks = found["NetworkSettings"]["Networks"] if found else {}
+        addresses = [row["IPAddress"] for row in networks.values() if row["IPAddress"]]
+        if not addresses:
+            raise BackupError(f"The container {container} does not run. Deploy the installation first (playbook site).")
+        return str(addresses[0])
+
+    def image(self, container: str) -> dict[str, str]:
+        """Give the name and the id of the image of a container."""
+        found = self.inspect(container)
+        return {"name": found["Config"]["Image"], "id": found["Image"]} if found else {}
+
+    def program(self, container: str, *words: str) -> list[str]:
+        """Give the command line of a program in a container."""
+        return ["docker", "exec", "-i", container, *words]
+
+    def ask(self, container: str, *words: str, data: bytes = b"", doing: str = "") -> str:
+        """Run a program in a container and give what it prints."""
+        return self.shell.output(self.program(container, *words), data=data, doing=doing)
+
+    def stop(self, *containers: str) -> None:
+        """Stop containers, each in the time that it was given when it was made."""
+        self.shell.output(["docker", "stop", *containers])
+
+    def start(self, *containers: str) -> None:
+        self.shell.output(["docker", "start", *containers])
+
+    def wait(self, container: str, seconds: float) -> None:
+        """Wait until a container is healthy."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.inspect(container)
+            state = found["State"] if found else {}
+            health = state.get("Health", {}).get("Status", "healthy" if state.get("Running") else "")
+            if health == "healthy":
+                return
+            if time.monotonic() > deadline:
+                raise BackupError(f"{container} was not healthy within {seconds:.0f} s (docker logs {container}).")
+            time.sleep(0.3)
+
+    def answers(self, container: str, port: int, path: str, seconds: float) -> None:
+        """Wait until a container answers a request over HTTP."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                connection = http.client.HTTPConnection(self.address(container), port, timeout=5)
+                connection.request("GET", path)
+                if connection.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException, BackupError):
+                pass  # not yet
+            if time.monotonic() > deadline:
+                raise BackupError(f"{container} did not answer within {seconds:.0f} s (docker logs {container}).")
+            time.sleep(0.2)
+
+    def volume(self, name: str) -> Path | None:
+        """Give the folder of a volume; none if there is no such volume."""
+        done = self.shell.run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", name])
+        return Path(done.stdout.decode().strip()) if done.returncode == 0 else None
+
+    def make_volume(self, name: str, labels: Iterable[str] = ()) -> Path:
+        """Make a volume unless it is there, and give its folder."""
+        flags = [word for label in labels for word in ("--label", label)]
+        self.shell.output(["docker", "volume", "create", *flags, name])
+        found = self.volume(name)
+        assert found
+        return found
+
+    def volumes(self, prefix: str) -> list[str]:
+        """List the volumes whose names begin so."""
+        names = self.shell.output(["docker", "volume", "ls", "--quiet"]).split()
+        return [name for name in names if name.startswith(prefix)]
+
+    def remove_volume(self, name: str) -> None:
+        self.shell.output(["docker", "volume", "rm", "--force", name])

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""What is backed up, and where to.
+
+The role writes both: plan.json, which goes into each backup, and repository.json, which does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .process import BackupError
+
+# Of what a backup holds. A backup of a later format is refused.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """The repository of restic."""
+
+    repository: str
+    # Of restic, such as the keys of S3.
+    environment: Mapping[str, str] = field(repr=False)
+    key: str = field(repr=False)
+    # Which installation the inventory is of, as far as it says so, and the version that it wants.
+    installation: str
+    trigger_version: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An installation, as far as a backup needs to know it."""
+
+    # trigger_origin; people know an installation by it.
+    name: str
+    collection_version: str
+    trigger_version: str
+    # Where all files of the installation are.
+    directory: Path
+    secrets_file: Path
+    webapp_project: str
+    webapp_container: str
+    webapp_start_seconds: int
+    pause: bool
+    # Name of a store -> what is peculiar to it.
+    stores: Mapping[str, Mapping[str, Any]]
+    # What is not backed up -> why.
+    left_out: Mapping[str, str]
+    keep: Mapping[str, int]
+    check_percent: int
+
+    @property
+    def webapp_directory(self) -> Path:
+        return self.directory / "webapp"
+
+    @property
+    def home(self) -> Path:
+        return home(self.directory)
+
+    @property
+    def stage(self) -> Path:
+        """What is copied before it is backed up."""
+        return self.home / "stage"
+
+
+def home(directory: Path) -> Path:
+    """Give the folder of backups in the folder of an installation."""
+    return directory / "backup"
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of the role or of this program."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BackupError(f"{path} is missing: deploy it with the playbook backup.") from None
+    except ValueError:
+        raise BackupError(f"{path} is damaged: the playbook backup writes it anew.") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace a file in one step, for root only."""
+    fresh = path.with_name(f"{path.name}.new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def target_of(directory: Path) -> Target:
+    return Target(**read_json(home(directory) / "repository.json"))
+
+
+def plan_of(path: Path) -> Plan:
+    """Read a plan, that of this host or of a backup."""
+    content = read_json(path)
+    paths = {name: Path(content[name]) for name in ("directory", "secrets_file")}
+    return Plan(**{**content, **paths})
+
+
+def secrets_of(path: Path) -> dict[str, str]:
+    """Read the secrets of the installation."""
+    content: dict[str, str] = read_json(path)
+    return content
+
+
+def identity(encryption_key: str) -> str:
+    """Tell installations apart by the one secret that never changes; the result tells nothing about it."""
+    return hashlib.sha256(f"selfhosted.trigger_dev backup {encryption_key}".encode()).hexdigest()[:16]
+
+
+def known_identity(secrets_file: Path, given: str) -> str | None:
+    """Tell which installation this host has: by its secrets file, else by what the inventory says."""
+    if secrets_file.is_file():
+        key = secrets_of(secrets_file).get("encryption_key", "")
+        if key:
+            return identity(key)
+    return given or None

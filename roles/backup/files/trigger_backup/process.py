@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Other programs, with what they say when they fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+SAID = 800  # characters of an error that are passed on
+
+
+class BackupError(Exception):
+    """Something that the operator has to set right. Its text never holds a secret."""
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Give the last of what a program said."""
+    text = (done.stderr or b"").decode(errors="replace").strip() or (done.stdout or b"").decode(
+        errors="replace"
+    ).strip()
+    return text[-SAID:] or f"exit code {done.returncode}"
+
+
+class Shell:
+    """Runs programs without a shell. Secrets go in by the environment or standard input, never as arguments."""
+
+    def run(
+        self,
+        words: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        data: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program to its end; any exit code is an answer."""
+        source: dict[str, Any] = {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
+        try:
+            done: subprocess.CompletedProcess[bytes] = subprocess.run(
+                list(words),
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **(environment or {})},
+                check=False,
+                **source,
+            )
+        except FileNotFoundError:
+            raise BackupError(f"The program {words[0]} is not installed.") from None
+        return done
+
+    def output(self, words: Sequence[str], *, data: bytes | None = None, doing: str = "") -> str:
+        """Run a program that must succeed, and give what it printed."""
+        done = self.run(words, data=data)
+        if done.returncode != 0:
+            raise BackupError(f"{doing or ' '.join(words[:4])} failed: {said(done)}")
+        text: str = done.stdout.decode(errors="replace")
+        return text
+
+    def into_file(self, words: Sequence[str], path: Path, *, doing: str) -> None:
+        """Run a program whose output is a file."""
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            done = self.run(words, stdout=file)
+        if done.returncode != 0:
+            raise BackupError(f"{doing} failed: {said(done)}")
+
+    def from_file(self, words: Sequence[str], path: Path, *, doing: str) -> None:
+        """Run a program whose input is a file."""
+        with open(path, "rb") as file:
+            done = self.run(words, stdin=file)
+        if done.returncode != 0:
+            raise BackupError(f"{doing} failed: {said(done)}")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""What every store can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from .process import BackupError
+
+Facts = dict[str, Any]
+
+
+class Service(Protocol):
+    """A running service: in the installation, or on its own while something is restored."""
+
+    container: str
+
+    def volume(self, name: str) -> Path:
+        """Give the folder of one of its volumes."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy."""
+
+
+class Store(Protocol):
+    """A part of the installation that holds data."""
+
+    name: str
+
+    def size(self) -> int:
+        """Give the bytes that a copy takes beside the data, at most."""
+
+    def snapshot(self) -> None:
+        """Hold on to the present state. The webapp does not run meanwhile, so this must be short."""
+
+    def copy(self, stage: Path) -> Facts:
+        """Copy the state that was held, and tell what it consists of. `paths` names folders outside of the stage."""
+
+    def release(self) -> None:
+        """Let go of the state, whatever became of it. What an interrupted backup has left goes, too."""
+
+    def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
+        """Put a state into a service that runs and is empty. A second call begins anew."""
+
+    def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
+        """Tell what of a restored state is not as it was."""
+
+
+class Files:
+    """What was fetched out of a backup: each path of the host at which it was made, below a folder of its own."""
+
+    def __init__(self, root: Path, stage: Path) -> None:
+        self.root = root
+        # Of the host that made the backup.
+        self.origin = stage
+
+    def at(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
+
+    @property
+    def stage(self) -> Path:
+        return self.at(str(self.origin))
+
+
+def differences(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Compare two sets of counts."""
+    return [
+        f"{what} {name}: {found.get(name, 'missing')} instead of {wanted.get(name, 'nothing')}"
+        for name in sorted({*wanted, *found})
+        if wanted.get(name) != found.get(name)
+    ]
+
+
+def need(condition: object, message: str) -> None:
+    if not condition:
+        raise BackupError(message)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Tries a backup: restores it into containers of its own, counts, and removes them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from .aside import Aside
+from .create import note
+from .engine import Engine
+from .files import FOLDER, PLAN
+from .plan import Plan, plan_of, secrets_of
+from .process import BackupError
+from .repository import Repository, Snapshot
+from .restore import Say, StoresOf, check_manifest, put_store
+from .stores import Files
+
+PROJECT = "trigger-backup-verify"
+FETCHED = "verify"
+SPARE = 2**28
+
+
+def verify(
+    plan: Plan, engine: Engine, repository: Repository, snapshot: Snapshot, stores_of: StoresOf, say: Say
+) -> dict[str, Any]:
+    """Try one backup, note what became of it, and give that."""
+    began = time.time()
+    say("Checking the repository")
+    repository.check(plan.check_percent)
+    Trial(plan, engine, stores_of, say).run(repository, snapshot)
+    result = {"time": began, "snapshot": snapshot.id[:8], "seconds": round(time.time() - began, 1)}
+    note(plan.home, "verified", result)
+    return result
+
+
+class Trial:
+    """A restore that leaves nothing."""
+
+    def __init__(self, plan: Plan, engine: Engine, stores_of: StoresOf, say: Say) -> None:
+        self.home = plan.home
+        self.engine = engine
+        self.stores_of = stores_of
+        self.say = say
+        self.fetched = plan.home / FETCHED
+        self.aside = Aside(engine, PROJECT, plan.home / "aside_verify", plan.webapp_start_seconds, f"{PROJECT}-")
+
+    def run(self, repository: Repository, snapshot: Snapshot) -> None:
+        self.clean()
+        try:
+            self._run(repository, snapshot)
+        finally:
+            self.clean()
+
+    def clean(self) -> None:
+        self.aside.down()
+        for name in self.engine.volumes(self.aside.prefix):
+            self.engine.remove_volume(name)
+        shutil.rmtree(self.fetched, ignore_errors=True)
+
+    def _run(self, repository: Repository, snapshot: Snapshot) -> None:
+        manifest = repository.manifest(snapshot)
+        check_manifest(manifest, snapshot, "")
+        need = repository.size(snapshot) * 2 + SPARE
+        free = shutil.disk_usage(self.home).free
+        if free < need:
+            raise BackupError(f"{self.home} has {free // 2**20} MiB free; this test needs {need // 2**20} MiB.")
+        self.say("Fetching the backup")
+        self.fetched.mkdir(mode=0o700)
+        repository.fetch(snapshot, self.fetched)
+        files = Files(self.fetched, Path(snapshot.stage))
+        plan = plan_of(files.stage / PLAN)
+        here = files.stage / FOLDER
+        services = [row["service"] for row in plan.stores.values() if row.get("service")]
+        if services:
+            self.aside.write(here / "webapp", services, (plan.directory, here))
+            self.aside.up()
+        for store in self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_file.name)):
+            self.say(f"Restoring {store.name} on its own")
+            put_store(self.aside, plan, store, files, manifest["stores"][store.name])

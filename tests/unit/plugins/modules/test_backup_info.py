@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.modules import backup_info
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.backup_info import Parameters, look
+
+NOW = 1_764_383_400.0
+HOUR = 3600.0
+
+
+def good(hours: float = 1) -> dict[str, Any]:
+    return {
+        "time": NOW - hours * HOUR,
+        "snapshot": "0123abcd",
+        "bytes": 3 * 2**20,
+        "bytes_added": 1024,
+        "repository": "/r",
+        "seconds": 31.4,
+        "pause_seconds": 14.1,
+        "left_out": {"redis": "Redis is external"},
+    }
+
+
+def failed(hours: float) -> dict[str, Any]:
+    return {"time": NOW - hours * HOUR, "error": "no space left"}
+
+
+def verified(hours: float) -> dict[str, Any]:
+    return {"time": NOW - hours * HOUR, "snapshot": "0123abcd", "seconds": 40.0}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "verdicts", "words"),
+    [
+        ({}, False, [True], "none was made yet"),
+        ({}, True, [False], "none was made yet"),
+        ({"good": good(30)}, True, [True], "30.0 h old, 3.0 MiB, the webapp was away for 14.1 s"),
+        ({"good": good(31)}, True, [False], "at most 30 h are allowed"),
+        ({"good": good(31)}, False, [True], "31.0 h old"),
+        ({"good": good(1), "failed": failed(2)}, True, [True], "1.0 h old"),
+        ({"good": good(2), "failed": failed(1)}, False, [False], "no space left"),
+        ({"failed": failed(1)}, False, [False], "no space left"),
+        ({"good": good(), "verified": verified(1)}, True, [True, True], "and is complete"),
+        ({"good": good(), "verified": verified(2), "unverified": failed(1)}, True, [True, False], "no space left"),
+        ({"good": good(), "verified": verified(1), "unverified": failed(2)}, True, [True, True], "and is complete"),
+    ],
+)
+def test_each_kind_of_result(found: dict[str, Any], expected: bool, verdicts: list[bool], words: str) -> None:
+    checks = list(look(found, Parameters("/x", 30, expected), NOW))
+    assert [check.ok for check in checks] == verdicts
+    assert words in " ".join(check.detail for check in checks)
+
+
+def test_the_last_backup_is_told(invoke: Any, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"good": good()}))
+    text = invoke(backup_info.main, path=str(tmp_path))["backup"]["good"]["text"]
+    assert text == (
+        "Backup 0123abcd of 2025-11-29 01:30 UTC: 3.0 MiB, of which 1.0 KiB were new, stored in /r within 31 s. "
+        "The webapp was away for 14.1 s. Not in it: redis (Redis is external)."
+    )
+
+
+def test_without_a_backup_there_is_nothing_to_tell(invoke: Any, tmp_path: Path) -> None:
+    result = invoke(backup_info.main, check=True, path=str(tmp_path))
+    assert (result["backup"], result["changed"]) == ({}, False)

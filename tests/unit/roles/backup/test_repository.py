@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""What the program makes of restic's answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trigger_backup.plan import Target
+from trigger_backup.process import BackupError, Shell
+from trigger_backup.repository import Repository, summary_of
+
+OURS, THEIRS = "a" * 16, "b" * 16
+
+
+class Restic(Shell):
+    """Answers as restic does, by the first word of the command."""
+
+    def __init__(self, **answers: tuple[int, str, str]) -> None:
+        self.answers = answers
+        self.calls: list[list[str]] = []
+        self.environment: dict[str, str] = {}
+
+    def run(self, words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        self.calls.append(list(words[1:]))
+        self.environment = dict(options["environment"])
+        code, out, err = self.answers.get(words[1], (0, "", ""))
+        return subprocess.CompletedProcess(list(words), code, out.encode(), err.encode())
+
+
+def repository(restic: Restic) -> Repository:
+    target = Target("s3:https://s3.example.com/b", {"AWS_SECRET_ACCESS_KEY": "hidden"}, "secret-key", "", "")
+    return Repository(restic, target, Path("/cache"))
+
+
+def row(number: int, installation: str = OURS) -> dict[str, Any]:
+    return {
+        "id": f"{number:064x}",
+        "time": f"2026-11-{number:02d}T02:30:00Z",
+        "tags": ["trigger", f"installation={installation}"],
+        "paths": ["/opt/trigger/backup/stage", "/x/blobs"],
+    }
+
+
+def listing(*rows: dict[str, Any]) -> tuple[int, str, str]:
+    return (0, json.dumps(list(rows)), "")
+
+
+def test_secrets_go_in_by_the_environment() -> None:
+    restic = Restic()
+    assert repository(restic).exists()
+    assert restic.environment["RESTIC_PASSWORD"] == "secret-key"
+    assert not [word for call in restic.calls for word in call if "secret-key" in word or "hidden" in word]
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        ("Fatal: unable to open config file: stat: no\nIs there a repository at the following location?\n/x", False),
+        ("Fatal: wrong password or no key found", "backup_key"),
+        ("Fatal: unable to open repository: dial tcp: connection refused hidden", "cannot be read .backup_repository"),
+    ],
+)
+def test_a_missing_repository_is_told_from_a_closed_one(error: str, found: bool | str) -> None:
+    restic = Restic(cat=(1, "", error))
+    if isinstance(found, bool):
+        assert repository(restic).exists() is found
+        return
+    with pytest.raises(BackupError, match=found) as caught:
+        repository(restic).exists()
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_latest_backup_of_the_installation_is_chosen() -> None:
+    known = repository(Restic(snapshots=listing(row(2), row(1))))
+    assert known.choose("latest", OURS).id == row(2)["id"]
+    assert known.choose("latest", None).stage == "/opt/trigger/backup/stage"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows", "words"),
+    [
+        ("latest", [], "has no backup"),
+        ("latest", [row(1, THEIRS)], "no backup of this installation"),
+        ("00000009", [row(1)], "no backup 00000009"),
+        (row(1, THEIRS)["id"], [row(1, THEIRS)], "another installation.*encryption_key"),
+    ],
+)
+def test_a_backup_that_cannot_be_meant_is_refused(wanted: str, rows: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(BackupError, match=words):
+        repository(Restic(snapshots=listing(*rows))).choose(wanted, OURS)
+
+
+def test_of_several_installations_one_has_to_be_named() -> None:
+    with pytest.raises(BackupError, match="several installations"):
+        repository(Restic(snapshots=listing(row(1), row(2, THEIRS)))).choose("latest", None)
+
+
+def test_an_incomplete_backup_is_removed_again() -> None:
+    summary = json.dumps({"message_type": "summary", "snapshot_id": "abc"})
+    restic = Restic(backup=(3, summary, "error: open /x: permission denied"))
+    with pytest.raises(BackupError, match="permission denied"):
+        repository(restic).save(["/x"], OURS)
+    assert ["forget", "abc"] in restic.calls
+
+
+def test_retention_is_passed_on_without_zeros() -> None:
+    restic = Restic()
+    repository(restic).prune({"daily": 7, "weekly": 0})
+    (call,) = restic.calls
+    assert call[call.index("--keep-daily") + 1] == "7"
+    assert "--keep-weekly" not in call
+    assert "--prune" in call
+
+
+def test_the_summary_is_found_among_other_lines() -> None:
+    lines = ['{"message_type":"status"}', "noise", '{"message_type":"summary","snapshot_id":"a"}']
+    assert summary_of("\n".join(lines))["snapshot_id"] == "a"
+    assert summary_of("noise") == {}

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""Single stores, as far as they need no server: what they write, compare and leave out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trigger_backup import redis as redis_store
+from trigger_backup.aside import Aside
+from trigger_backup.engine import Engine
+from trigger_backup.images import Images, linked
+from trigger_backup.objects import Object, inside, same
+from trigger_backup.postgres import Postgres
+from trigger_backup.process import BackupError, Shell
+from trigger_backup.stores import Files, differences
+
+
+class FakeService:
+    container = "c"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: list[str] = []
+
+    def volume(self, name: str) -> Path:
+        return self.root
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+
+# -- registry ----------------------------------------------------------------------------------------------------------
+
+
+def registry(root: Path, content: bytes = b"layer") -> str:
+    """Make a registry's tree with one image of one layer; gives its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    tree = root / "docker/registry/v2"
+    data = tree / "blobs/sha256" / digest[:2] / digest / "data"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(content)
+    link = tree / "repositories/trigger/hello/_layers/sha256" / digest / "link"
+    link.parent.mkdir(parents=True)
+    link.write_text(f"sha256:{digest}")
+    return digest
+
+
+def images() -> Images:
+    return Images(Engine(Shell()), {"container": "c", "volume": "v", "lock_file": "/x"})
+
+
+def test_a_whole_registry_is_found_whole(tmp_path: Path) -> None:
+    digest = registry(tmp_path)
+    assert list(linked(tmp_path / "docker/registry/v2/repositories")) == [("sha256", digest)]
+    assert images().compare(FakeService(tmp_path), {"links": 1}) == []
+
+
+@pytest.mark.parametrize(("damage", "words"), [("cut", "is damaged"), ("gone", "is missing"), ("unlinked", "0 links")])
+def test_damage_of_a_registry_is_found(tmp_path: Path, damage: str, words: str) -> None:
+    registry(tmp_path)
+    (data,) = tmp_path.rglob("data")
+    if damage == "cut":
+        data.write_bytes(b"lay")
+    elif damage == "gone":
+        data.unlink()
+    else:
+        next(tmp_path.rglob("link")).unlink()
+    (found,) = images().compare(FakeService(tmp_path), {"links": 1})
+    assert words in found
+
+
+# -- Redis -------------------------------------------------------------------------------------------------------------
+
+
+def test_redis_gets_its_data_as_the_base_of_the_append_only_file(tmp_path: Path) -> None:
+    """A server with appendonly does not read a dump.rdb (measured)."""
+    files = Files(tmp_path / "fetched", Path("/stage"))
+    (files.stage / "redis").mkdir(parents=True)
+    (files.stage / redis_store.FILE).write_bytes(b"REDIS")
+    volume = tmp_path / "volume"
+    (volume / "appendonlydir").mkdir(parents=True)
+    (volume / "appendonlydir/old").touch()
+    (volume / "dump.rdb").touch()
+    service = FakeService(volume)
+    store = redis_store.Redis(Engine(Shell()), {"container": "c", "volume": "v"})
+    store.restore(service, files, {})
+    assert service.calls == ["stop", "start"]
+    assert {path.relative_to(volume).as_posix() for path in volume.rglob("*") if path.is_file()} == {
+        "appendonlydir/appendonly.aof.1.base.rdb",
+        "appendonlydir/appendonly.aof.manifest",
+    }
+    text = (volume / "appendonlydir/appendonly.aof.manifest").read_text()
+    assert text == "file appendonly.aof.1.base.rdb seq 1 type b\n"
+
+
+def test_keys_that_end_by_themselves_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = redis_store.Redis(Engine(Shell()), {"container": "c", "volume": "v"})
+    monkeypatch.setattr(store, "info", lambda _: {"db0": "keys=10,expires=1,avg_ttl=5"})
+    assert store.compare(FakeService(tmp_path), {"count": {"keys": 14, "expires": 5}}) == []
+    assert store.compare(FakeService(tmp_path), {"count": {"keys": 14, "expires": 4}}) == [
+        "Redis: 9 lasting keys instead of 10"
+    ]
+
+
+# -- Postgres ----------------------------------------------------------------------------------------------------------
+
+POSTGRES = {"container": "c", "user": "postgres", "database": "main", "slots": ["runs"]}
+
+
+class Database(Engine, Shell):
+    """Keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.shell = self
+        self.calls: list[str] = []
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        return {"Config": {"User": "999:999"}, "Image": "sha256:1"}
+
+    def output(self, words: Sequence[str], *, data: bytes | None = None, doing: str = "") -> str:
+        self.calls.append(data.decode().strip() if data else " ".join(words))
+        return "/data\n" if data == b"SHOW data_directory" else ""
+
+    def from_file(self, words: Sequence[str], path: Path, *, doing: str) -> None:
+        self.calls.append(f"{words[4]} < {path.name}")
+
+
+def test_postgres_goes_on_above_its_old_log_position(tmp_path: Path) -> None:
+    """ClickHouse takes the position for the version of a row (measured): a lower one loses for ever."""
+    engine, files, service = Database(), Files(tmp_path, Path("/stage")), FakeService(tmp_path)
+    (files.stage / "postgres").mkdir(parents=True)
+    (files.stage / "postgres/globals.sql").touch()
+    Postgres(engine, POSTGRES).restore(service, files, {"lsn": "2A/1000"})
+    (reset,) = (call for call in engine.calls if "pg_resetwal" in call)
+    assert reset.endswith(f"-l 00000001{0x2A + 16:08X}00000000 /data")
+    assert "--user 999:999" in reset
+    assert service.calls == ["stop", "start"]  # of a server that was killed the tool keeps its hands off
+
+
+def test_a_restore_of_postgres_begins_anew_and_makes_the_slots_last(tmp_path: Path) -> None:
+    engine, files = Database(), Files(tmp_path, Path("/stage"))
+    (files.stage / "postgres").mkdir(parents=True)
+    (files.stage / "postgres/globals.sql").touch()
+    Postgres(engine, POSTGRES).restore(FakeService(tmp_path), files, {"lsn": "0/1"})
+    told = [
+        call for call in engine.calls if "SHOW" not in call and "pg_resetwal" not in call and "pg_roles" not in call
+    ]
+    assert told[0].startswith("SELECT pg_drop_replication_slot(slot_name)")
+    assert told[1:3] == ['DROP DATABASE IF EXISTS "main" WITH (FORCE);', 'CREATE DATABASE "main";']
+    assert [call for call in told[3:] if call] == [
+        "pg_restore < database.dump",
+        "ANALYZE;",
+        "SELECT pg_create_logical_replication_slot('runs', 'pgoutput');",
+    ]
+
+
+def test_roles_are_made_unless_they_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The server's own role has been made with it: neither it nor its password is touched."""
+    store = Postgres(Engine(Shell()), POSTGRES)
+    asked: list[str] = []
+
+    def sql(_container: str, statements: str, **_options: Any) -> list[list[str]]:
+        asked.append(statements)
+        return [["postgres"]]
+
+    monkeypatch.setattr(store, "sql", sql)
+    (tmp_path / "globals.sql").write_text(
+        "CREATE ROLE postgres;\nALTER ROLE postgres WITH PASSWORD 'x';\nCREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
+    )
+    store._restore_roles("c", tmp_path / "globals.sql")
+    assert asked[-1] == "CREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
+
+
+# -- objects -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_recognised_by_its_md5(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"content")
+    tag = hashlib.md5(b"content").hexdigest()
+    assert same(file, Object("a", 7, tag))
+    assert not same(file, Object("a", 7, "0" * 32))
+    assert not same(file, Object("a", 8, tag))
+    assert same(file, Object("a", 7, f"{'0' * 32}-2"))  # in parts: its tag is no MD5
+    assert not same(tmp_path / "b", Object("b", 7, tag))
+
+
+@pytest.mark.parametrize("name", ["../x", "a//b", "/etc/passwd", "a/./b", ""])
+def test_no_object_leaves_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BackupError, match="name that no file can have"):
+        inside(tmp_path, name)
+
+
+# -- services on their own ---------------------------------------------------------------------------------------------
+
+CONFIG = {
+    "name": "trigger-webapp",
+    "services": {
+        "webapp": {"image": "w"},
+        "trigger-redis": {
+            "image": "redis:7",
+            "command": ["redis-server"],
+            "user": "999:999",
+            "environment": {"REDISCLI_AUTH": "hidden"},
+            "ports": [{"published": "1"}],
+            "networks": {"trigger-data": None},
+            "depends_on": {"x": {}},
+            "healthcheck": {"test": ["CMD", "true"]},
+            "labels": {"a": "b"},
+            "volumes": [
+                {"type": "volume", "source": "trigger_redis_data", "target": "/data"},
+                {"type": "bind", "source": "/opt/trigger/webapp/redis.conf", "target": "/c", "read_only": True},
+                {"type": "bind", "source": "/etc/ssl", "target": "/s"},
+            ],
+        },
+    },
+    "volumes": {"trigger_redis_data": {"name": "trigger_redis_data", "labels": {"dev.trigger.ansible/role": "webapp"}}},
+}
+
+
+class FakeEngine(Engine):
+    def __init__(self) -> None:
+        super().__init__(Config())
+        self.made: dict[str, list[str]] = {}
+
+    def volume(self, name: str) -> Path | None:
+        return None
+
+    def make_volume(self, name: str, labels: Any = ()) -> Path:
+        self.made[name] = list(labels)
+        return Path("/v")
+
+
+class Config(Shell):
+    def output(self, words: Sequence[str], **_options: Any) -> str:
+        return json.dumps(CONFIG)
+
+
+@pytest.mark.parametrize("prefix", ["", "test-"])
+def test_services_on_their_own_have_neither_ports_nor_neighbours(tmp_path: Path, prefix: str) -> None:
+    engine = FakeEngine()
+    here = tmp_path / "webapp"
+    here.mkdir()
+    (here / "trigger-redis.env").touch()
+    aside = Aside(engine, "own", tmp_path / "aside", 5, prefix)
+    aside.write(here, ["trigger-redis", "trigger-minio"], (Path("/opt/trigger"), tmp_path))
+    file = tmp_path / "aside/compose.json"
+    written = json.loads(file.read_text())
+    (row,) = written["services"].values()
+    assert set(row) == {"image", "command", "user", "healthcheck", "env_file", "volumes", "restart"}
+    assert "hidden" not in file.read_text()
+    assert row["env_file"] == [str(here / "trigger-redis.env")]
+    assert [mount["source"] for mount in row["volumes"]] == [
+        "trigger_redis_data",
+        str(tmp_path / "webapp/redis.conf"),
+        "/etc/ssl",
+    ]
+    assert written["volumes"] == {"trigger_redis_data": {"external": True, "name": f"{prefix}trigger_redis_data"}}
+    assert written["networks"] == {"default": {"internal": True}}
+    labels = engine.made[f"{prefix}trigger_redis_data"]
+    assert ("com.docker.compose.project=trigger-webapp" in labels) == (not prefix)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_differences_are_named() -> None:
+    assert differences("table", {"a": 1, "b": 2}, {"a": 1, "c": 3}) == [
+        "table b: missing instead of 2",
+        "table c: 3 instead of nothing",
+    ]
