@@ -20,7 +20,9 @@ options:
     type: int
     default: 30
   expected:
-    description: Whether a timer makes backups. Without one, a missing or old backup is no fault.
+    description:
+      - Whether a timer makes backups. Without one, a missing or old backup is no fault.
+      - With one, the first backup may take as long to come as O(age_max_hours) allows.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -63,7 +65,7 @@ checks:
       description: What was found.
       type: str
       returned: always
-      sample: 7.2 h old, 120.5 MiB, the webapp was away for 14.1 s
+      sample: 7.2 h old, 120.5 MiB, the webapp was stopped for 14.1 s
 """
 
 import json
@@ -77,6 +79,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
 
 FILE = "status.json"
+# There while a restore is not finished.
+RESTORE = "restore.json"
+PROGRAM = "trigger-backup"
+# After that an attempt that says nothing has been killed.
+PATIENCE_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -104,31 +111,51 @@ def text(kind: str, row: Mapping[str, Any]) -> str:
     """Say in a line what became of it."""
     when = moment(row["time"])
     if kind == "good":
-        left = "".join(f" Not in it: {what} ({why})." for what, why in sorted(row["left_out"].items()))
+        left = "".join(f" Not included: {what} ({why})." for what, why in sorted(row["left_out"].items()))
         amount = f"{size(row['bytes'])}, of which {size(row['bytes_added'])} were new"
-        away = f"The webapp was away for {row['pause_seconds']} s."
+        away = f"The webapp was stopped for {row['pause_seconds']} s."
         stored = f"stored in {row['repository']} within {row['seconds']:.0f} s"
         return f"Backup {row['snapshot'][:8]} of {when}: {amount}, {stored}. {away}{left}"
     if kind == "verified":
         took = f"within {row['seconds']:.0f} s"
-        return f"Backup {row['snapshot'][:8]} was restored on its own at {when} {took}, and is complete."
-    return f"It failed at {when}: {row['error']}"
+        return f"Backup {row['snapshot'][:8]} was restored in separate containers at {when} {took}: everything matches."
+    if not row["error"]:
+        return f"Begun at {when}, and ended before it was over."
+    return f"Failed at {when}: {row['error']}"
+
+
+def under_way(row: Mapping[str, Any], now: float) -> bool:
+    """Tell whether an attempt has begun and may go on. A success removes the row."""
+    return not row["error"] and now - row["time"] < PATIENCE_SECONDS
+
+
+def installed(path: str) -> float | None:
+    """Tell when the program was installed; none where it is not."""
+    try:
+        return os.stat(os.path.join(path, PROGRAM)).st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[Check]:
-    """Judge the last backup and its last test."""
+    """Judge the last backup, its last test, and a restore that was not finished."""
+    if os.path.exists(os.path.join(wanted.path, RESTORE)):
+        cure = "start the playbook backup_restore again, or run trigger-backup undo"
+        yield Check("restore of a backup", False, f"is not finished: {cure} in {wanted.path}")
     good, failed = found.get("good"), found.get("failed")
-    if failed and (not good or failed["time"] > good["time"]):
+    if failed and not under_way(failed, now):
         yield Check("backup", False, text("failed", failed))
     elif not good:
-        yield Check("backup", not wanted.expected, "none was made yet (playbook backup)")
+        since = installed(wanted.path)
+        late = wanted.expected and (since is None or now - since > wanted.age_max_hours * 3600)
+        yield Check("backup", not late, "none was made yet (playbook backup)")
     else:
         hours = (now - good["time"]) / 3600
         old = wanted.expected and hours > wanted.age_max_hours
-        detail = f"{hours:.1f} h old, {size(good['bytes'])}, the webapp was away for {good['pause_seconds']} s"
+        detail = f"{hours:.1f} h old, {size(good['bytes'])}, the webapp was stopped for {good['pause_seconds']} s"
         yield Check("backup", not old, f"{detail}; at most {wanted.age_max_hours} h are allowed" if old else detail)
     verified, unverified = found.get("verified"), found.get("unverified")
-    if unverified and (not verified or unverified["time"] > verified["time"]):
+    if unverified and not under_way(unverified, now):
         yield Check("test of the backup", False, text("unverified", unverified))
     elif verified:
         yield Check("test of the backup", True, text("verified", verified))

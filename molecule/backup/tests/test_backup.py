@@ -34,6 +34,7 @@ PLAYBOOKS = "selfhosted.trigger_dev."
 KEPT = ("User", "Organization", "Project", "RuntimeEnvironment", "PersonalAccessToken", "WorkerGroupToken", "TaskRun")
 # Above what a run keeps in the database.
 PAD = 700_000
+TOO_EARLY = {"none-yet": "backup_verify", "no-repository-yet": "backup_list"}
 
 
 def play(deployment: Deployment, name: str, scratch: Path, *options: str, **values: Any) -> Play:
@@ -122,7 +123,7 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
     large = hello.run({"pad": PAD})
     key = hello.key()
 
-    refused = {"none-yet": play(deployment, "backup_list", scratch)}
+    refused = {name: play(deployment, playbook, scratch) for name, playbook in TOO_EARLY.items()}
     # Under load: a run goes on across the backup.
     long = trigger(cluster, key, sleep=30)
     assert eventually(lambda: cluster.ask("GET", f"/api/v3/runs/{long}", bearer=key).json()["status"] == "EXECUTING")
@@ -150,6 +151,11 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
     refused["keyless"] = play(deployment, "backup_restore", scratch)
     refused["wrong-key"] = play(deployment, "backup_restore", scratch, **own)
     own["trigger_secrets"]["backup_key"] = backup_key
+    # As a restore that was killed leaves it.
+    unfinished = '{"snapshot": "x", "done": ["fetch", "stop"]}'
+    control.output("echo %s > /opt/trigger/backup/restore.json", unfinished)
+    refused["unfinished"] = deployment.play(values=own, scratch=scratch)
+    control.output("rm /opt/trigger/backup/restore.json")
     refused["nowhere"] = play(deployment, "backup_restore", scratch, backup_repository="/var/backups/other", **own)
     restored = play(deployment, "backup_restore", scratch, **own)
     restored.went_through(deployment)
@@ -165,7 +171,7 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
 
 def test_a_backup_is_made_under_load(story: Story, deployment: Deployment) -> None:
     story.first.went_through(deployment)
-    assert "The webapp was away for" in story.first.text
+    assert "The webapp was stopped for" in story.first.text
     assert story.bridging.status == "COMPLETED"
 
 
@@ -176,7 +182,7 @@ def test_the_webapp_is_away_once_and_not_for_the_copying(story: Story) -> None:
 
 
 def test_it_says_what_to_keep_elsewhere(story: Story) -> None:
-    assert "Keep backup_key of /opt/trigger/secrets.json in another place" in story.first.text
+    assert "Copy backup_key of /opt/trigger/secrets.json to your vault" in story.first.text
     assert f"The repository {REPOSITORY} is a folder of this host" in story.first.text
 
 
@@ -193,13 +199,15 @@ def test_backups_are_listed(story: Story, deployment: Deployment) -> None:
 
 def test_a_backup_is_tried_and_leaves_nothing(story: Story) -> None:
     assert story.tried.code == 0, story.tried.ending()
-    assert "was restored on its own at" in story.tried.text
+    assert "was restored in separate containers at" in story.tried.text
     assert story.status["verified"]["snapshot"] == story.status["good"]["snapshot"]
 
 
 REFUSALS = {
+    "unfinished": ["has a restore that is not complete", "playbook backup_restore"],
     "none-yet": ["has made no backup yet", "playbook backup"],
-    "damaged": ["cannot be trusted", "pack"],
+    "no-repository-yet": ["There is no repository at /var/backups/trigger", "playbook backup"],
+    "damaged": ["The test of the latest backup failed", "pack"],
     "installed": ["/opt/trigger has an installation", "backup_restore_replace_enabled=true"],
     "keyless": ["trigger_secrets.backup_key"],
     "wrong-key": ["The key does not open the repository", "trigger_secrets.backup_key"],

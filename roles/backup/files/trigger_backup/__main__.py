@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from .repository import Repository, Snapshot
 from .restore import Restore
 from .sigv4 import Key
 from .stores import Store
-from .verify import verify
+from .verify import Trial, verify
 
 # Under which name a failure is kept.
 FAILURES = {"create": "failed", "verify": "unverified"}
+# They wait for another one: a timer must not fail because of that.
+WAITING = ("create", "resume", "verify")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -58,12 +61,13 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("create", help="make a backup")
     commands.add_parser("resume", help="start a webapp that an interrupted backup has left stopped")
     commands.add_parser("list", help="list the backups")
-    commands.add_parser("verify", help="restore the latest backup into containers of its own, and compare")
+    commands.add_parser("verify", help="restore the latest backup into separate containers, and compare")
     restoring = commands.add_parser("restore", help="restore a backup on this host")
     restoring.add_argument("snapshot", help="its id, or latest")
     restoring.add_argument("--replace", action="store_true", help="even if there is an installation")
     commands.add_parser("accept", help="remove what a restore has replaced")
-    commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
+    undoing = commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
+    undoing.add_argument("--discard", action="store_true", help="even if the restored installation was used")
     return parser.parse_args(words)
 
 
@@ -77,26 +81,28 @@ def carry_out(given: argparse.Namespace) -> Any:
     engine = Engine(shell)
     folder = home(given.directory)
     restoring = Restore(given.directory, engine, stores_of, say)
-    if given.command in ("accept", "undo"):
-        return {"changed": restoring.accept() if given.command == "accept" else restoring.undo()}
+    if given.command == "accept":
+        return {"changed": restoring.accept()}
+    if given.command == "undo":
+        return {"changed": restoring.undo(given.discard)}
     if given.command == "resume":
-        resume(plan_of(folder / PLAN), engine, say)
+        plan = plan_of(folder / PLAN)
+        resume(plan, engine, stores_of(plan, engine, secrets_of(plan.secrets_file)), say)
+        Trial(plan, engine, stores_of, say).clean()
         return {}
     target = target_of(given.directory)
     repository = Repository(shell, target, folder / "cache")
-    if given.command == "restore":
-        installation = known_identity(given.directory / "secrets.json", target.installation)
-        require(repository)
-        chosen = restoring.choose(repository, given.snapshot, installation)
-        return restoring.run(repository, chosen, target.trigger_version, given.replace)
-    plan = plan_of(folder / PLAN)
     if given.command == "create":
+        plan = plan_of(folder / PLAN)
         stores = stores_of(plan, engine, secrets_of(plan.secrets_file))
         return create(plan, engine, repository, stores, say)
     require(repository)
-    installation = known_identity(plan.secrets_file, target.installation)
+    if given.command == "restore":
+        chosen = restoring.choose(repository, given.snapshot, known_identity(target, given.replace))
+        return restoring.run(repository, chosen, target.trigger_version, given.replace)
     if given.command == "verify":
-        return verify(plan, engine, repository, repository.choose("latest", installation), stores_of, say)
+        chosen = repository.choose("latest", known_identity(target))
+        return verify(plan_of(folder / PLAN), engine, repository, chosen, stores_of, say)
     return [listed(row, repository.manifest(row)) for row in repository.snapshots()]
 
 
@@ -116,31 +122,50 @@ def require(repository: Repository) -> None:
 
 
 def end(number: int, _frame: object) -> None:
-    raise BackupError(f"It was ended by signal {number}. The next run goes on.")
+    raise BackupError(f"The program was stopped by signal {number}. Start the same playbook again.")
+
+
+@contextmanager
+def locked(folder: Path, waits: bool) -> Iterator[None]:
+    """Let one program work at a time."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not waits:
+                raise BackupError(
+                    "Another backup or restore is under way on this host. Try again when it is over."
+                ) from None
+            say("Waiting for another backup or restore")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main(words: Sequence[str]) -> int:
     given = arguments(words)
+    folder = home(given.directory)
     for each in SIGNALS:
         signal.signal(each, end)
     os.umask(0o077)
     try:
-        home(given.directory).mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(home(given.directory) / "lock", "w", encoding="utf-8") as lock:
+        with locked(folder, given.command in WAITING):
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupError(
-                    "Another backup or restore is under way on this host. Try again when it is over."
-                ) from None
-            result = carry_out(given)
-    except (BackupError, OSError) as error:
-        print(error, file=sys.stderr)
-        if given.command in FAILURES:
-            note(home(given.directory), FAILURES[given.command], {"time": time.time(), "error": str(error)})
+                result = carry_out(given)
+            except Exception as error:
+                if given.command in FAILURES:
+                    note(folder, FAILURES[given.command], {"time": time.time(), "error": told(error)})
+                raise
+    except Exception as error:
+        print(told(error), file=sys.stderr)
         return 1
     print(json.dumps(result))
     return 0
+
+
+def told(error: Exception) -> str:
+    """Give an error that is meant for people as it is, and any other one with its kind."""
+    return str(error) if isinstance(error, BackupError) else f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

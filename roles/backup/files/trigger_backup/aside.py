@@ -52,7 +52,7 @@ class Aside:
 
     def compose(self, *words: str) -> str:
         command = ["docker", "compose", "--project-name", self.name, "--file", str(self.folder / FILE)]
-        return self.engine.shell.output([*command, *words], doing=f"Compose ({words[0]} {words[-1]})")
+        return self.engine.shell.output([*command, *words], doing=f"Compose ({words[0]}, project {self.name})")
 
     def write(self, source: Path, services: Iterable[str], moved: tuple[Path, Path]) -> None:
         """Write the project, make its volumes. `moved`: where files of the source were to be, and where they are."""

@@ -18,6 +18,9 @@ from .stores import Facts, Files, Service, differences
 FOLDER = "/var/lib/clickhouse/backups"
 PREFIX = "trigger-"
 OWN = "('system', 'INFORMATION_SCHEMA', 'information_schema')"
+# The server keeps tables of more than 50 GB from being dropped.
+LARGE = "SETTINGS max_table_size_to_drop = 0"
+RUNS = "trigger_dev.task_runs_v2"
 # How long the webapp waits for it. A BACKUP lists what it holds at its start and copies then.
 HOLD_SECONDS = 5.0
 
@@ -32,11 +35,14 @@ class ClickHouse:
         self.container: str = row["container"]
         self.user: str = row["user"]
         self.volume: str = row["volume"]
+        self.config = Path(row["config"])
         self.password = password
         self.addresses: dict[str, str] = {}
         self.backup = ""
         self.operation = ""
         self.rows: dict[str, int] = {}
+        # Whether nothing was written from the count to the end of the BACKUP.
+        self.exact = False
         self.cut = ""
 
     def ask(self, container: str, statement: str) -> list[list[str]]:
@@ -69,28 +75,38 @@ class ClickHouse:
     def size(self) -> int:
         """A BACKUP into a folder copies everything once."""
         return int(
-            self.ask(self.container, f"SELECT sum(total_bytes) FROM system.tables WHERE database NOT IN {OWN}")[0][0]
+            self.ask(
+                self.container, f"SELECT ifNull(sum(total_bytes), 0) FROM system.tables WHERE database NOT IN {OWN}"
+            )[0][0]
         )
+
+    def prepare(self) -> None:
+        """See that it may write a backup: without that the webapp would be stopped for nothing."""
+        if FOLDER not in self.config.read_text(encoding="utf-8"):
+            raise BackupError(f"ClickHouse may not write backups ({self.config}). Run the playbook site once.")
 
     def snapshot(self) -> None:
         self.release()
-        self.backup = f"{PREFIX}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        self.backup = f"{PREFIX}current"  # restic compares with the last backup of the same paths
         # Merges drop superseded rows at any time: without them the count stays what it is at this moment.
         self.ask(self.container, "SYSTEM STOP MERGES")
         self.rows = self.counts(self.container)
         self.cut = self.ask(self.container, "SELECT toString(now64(6, 'UTC'))")[0][0]
         self.operation = self._begin(self.container, "BACKUP", "TO", self.backup, self.databases(self.container))
         deadline = time.monotonic() + HOLD_SECONDS
-        while not self._ended(self.container, self.operation) and time.monotonic() < deadline:
+        while not (ended := self._ended(self.container, self.operation)) and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.exact = ended
 
     def copy(self, stage: Path) -> Facts:
         self._finish(self.container, self.operation)
+        self.ask(self.container, "SYSTEM START MERGES")  # with too many parts the server refuses to insert
         version = self.ask(self.container, "SELECT version()")[0][0]
         return {
             "backup": self.backup,
             "cut": self.cut,
             "rows": self.rows,
+            "exact": self.exact,
             "version": version,
             "paths": {"backup": str(self._folder() / self.backup)},
         }
@@ -98,7 +114,9 @@ class ClickHouse:
     def _folder(self) -> Path:
         found = self.engine.volume(self.volume)
         if not found:
-            raise BackupError(f"The volume {self.volume} of ClickHouse is not there.")
+            raise BackupError(
+                f"The volume {self.volume} of ClickHouse does not exist. Deploy the webapp first (playbook site)."
+            )
         return found / "backups"
 
     def release(self) -> None:
@@ -121,7 +139,7 @@ class ClickHouse:
         try:
             wanted = sorted({name.partition(".")[0] for name in facts["rows"]})
             for table in self.ask(container, f"SELECT database, name FROM system.tables WHERE database NOT IN {OWN}"):
-                self.ask(container, f"DROP TABLE IF EXISTS {quoted(table[0])}.{quoted(table[1])} SYNC")
+                self.ask(container, f"DROP TABLE IF EXISTS {quoted(table[0])}.{quoted(table[1])} SYNC {LARGE}")
             # Merges are stopped for tables that are there: so the tables come first, and the rows can be counted.
             for options in ("structure_only = true", "structure_only = false"):
                 operation = self._begin(container, "RESTORE", "FROM", facts["backup"], wanted, options)
@@ -130,17 +148,22 @@ class ClickHouse:
         finally:
             shutil.rmtree(place)
 
-    def level(self, container: str, cut: str) -> None:
+    def level(self, container: str, facts: Mapping[str, Any]) -> None:
         """Delete runs that were made after the cut: Postgres does not know them."""
         self.ask(container, "SYSTEM START MERGES")
+        if RUNS not in facts["rows"]:
+            return
+        cut = facts["cut"]
         self.ask(
             container,
-            "ALTER TABLE trigger_dev.task_runs_v2 DELETE WHERE created_at > "
-            f"parseDateTime64BestEffort('{cut}', 6, 'UTC') SETTINGS mutations_sync = 1",
+            f"ALTER TABLE {RUNS} DELETE WHERE created_at > parseDateTime64BestEffort('{cut}', 6, 'UTC')",
         )
 
     def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
-        return differences("ClickHouse table", facts["rows"], self.counts(service.container))
+        found = self.counts(service.container)
+        wanted = facts["rows"] if facts["exact"] else {name: found.get(name) for name in facts["rows"]}
+        missing = [f"ClickHouse table {name} is missing" for name in facts["rows"] if name not in found]
+        return missing or differences("ClickHouse table", wanted, found)
 
     def _begin(self, container: str, verb: str, way: str, name: str, databases: list[str], options: str = "") -> str:
         if not databases:
@@ -152,7 +175,7 @@ class ClickHouse:
     def _ended(self, container: str, operation: str) -> bool:
         rows = self.ask(container, f"SELECT status, error FROM system.backups WHERE id = '{operation}'")
         if not rows:
-            raise BackupError("ClickHouse has forgotten its backup: it was restarted meanwhile.")
+            raise BackupError("ClickHouse was restarted during the backup. Start the backup again.")
         status, error = (*rows[0], "")[:2]
         if status in ("BACKUP_FAILED", "RESTORE_FAILED", "BACKUP_CANCELLED", "RESTORE_CANCELLED"):
             raise BackupError(f"ClickHouse: {status}: {error[:400]}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .plan import FORMAT, Plan, identity, read_json, secrets_of, write_json
+from .plan import FORMAT, Plan, identity, read_json, secrets_of, volumes_of, write_json
 from .process import BackupError
 from .repository import MANIFEST, Repository
 from .stores import Facts, Store
@@ -27,13 +28,23 @@ SPARE = 2**28
 Say = Callable[[str], None]
 
 
-def resume(plan: Plan, engine: Engine, say: Say) -> None:
-    """Start a webapp that an interrupted backup has left stopped."""
+def resume(plan: Plan, engine: Engine, stores: Sequence[Store], say: Say) -> None:
+    """Start a webapp that an interrupted backup has left stopped, and let go of what the stores hold for it."""
     mark = plan.home / PAUSED
     if mark.exists():
         say("Starting the webapp, which an interrupted backup has left stopped")
         start(plan, engine)
         mark.unlink()
+    let_go(stores, say)
+
+
+def let_go(stores: Sequence[Store], say: Say) -> None:
+    """Release every store. A fault of one must hide neither the others nor what went wrong before."""
+    for store in stores:
+        try:
+            store.release()
+        except (BackupError, OSError) as error:
+            say(f"{store.name} was not released: {error}")
 
 
 def start(plan: Plan, engine: Engine) -> None:
@@ -55,6 +66,8 @@ def paused(plan: Plan, engine: Engine) -> Iterator[dict[str, float]]:
     try:
         engine.stop(plan.webapp_container)
         yield times
+        if engine.running(plan.webapp_container):
+            raise BackupError("Something else has started the webapp during the backup. Start the backup again.")
     finally:
         start(plan, engine)
         mark.unlink()
@@ -64,27 +77,46 @@ def paused(plan: Plan, engine: Engine) -> Iterator[dict[str, float]]:
 def create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
     """Make one backup, note what became of it, and give that."""
     began = time.time()
+    note(plan.home, "failed", {"time": began, "error": ""})
     result = _create(plan, engine, repository, stores, say)
     result["seconds"] = round(time.time() - began, 1)
     result["time"] = began
     note(plan.home, "good", result)
+    forget(plan.home, "failed")
+    say("Removing backups that are older than the retention")
+    try:
+        repository.prune(plan.keep)
+    except BackupError as error:
+        raise BackupError(f"The backup {result['snapshot']} is stored, but older ones remain: {error}") from None
     return result
 
 
-def note(folder: Path, kind: str, content: Any) -> None:
-    """Keep what the last attempts came to, for the playbook status and for those who start this by a timer."""
+def results(folder: Path) -> dict[str, Any]:
+    """Read what the last attempts came to."""
     path = folder / STATUS
-    known = read_json(path) if path.exists() else {}
-    write_json(path, {**known, kind: content})
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
+
+
+def note(folder: Path, kind: str, content: Any) -> None:
+    """Keep what an attempt came to, for the playbook status and for those who start this by a timer."""
+    write_json(folder / STATUS, {**results(folder), kind: content})
+
+
+def forget(folder: Path, kind: str) -> None:
+    """Forget a failure, or that an attempt has begun."""
+    known = results(folder)
+    if known.pop(kind, None):
+        write_json(folder / STATUS, known)
 
 
 def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
     installation = identity(secrets_of(plan.secrets_file)["encryption_key"])
-    resume(plan, engine, say)
+    resume(plan, engine, stores, say)
     open_repository(plan, repository, installation)
+    check_space(plan, engine, stores)
     for store in stores:
-        store.release()
-    check_space(plan, stores)
+        store.prepare()
     plan.stage.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts: dict[str, Facts] = {}
     try:
@@ -95,16 +127,18 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
             list(pool.map(lambda store: store.snapshot(), stores))
         for store in stores:
             say(f"Copying {store.name}")
-            facts[store.name] = store.copy(plan.stage)
+            copied = store.copy(plan.stage)
+            facts[store.name] = {**copied, "exact": plan.pause and copied.get("exact", True)}
         manifest = {
             "format": FORMAT,
             "name": plan.name,
             "installation": installation,
             "collection_version": plan.collection_version,
-            "trigger_version": plan.trigger_version,
+            "trigger_version": running_version(plan, engine),
             "cut": cut,
             "pause_seconds": pause["seconds"],
             "paused": plan.pause,
+            "volumes": volumes_of(plan),
             "stores": facts,
             "left_out": dict(plan.left_out),
         }
@@ -113,10 +147,7 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
         paths = [path for each in facts.values() for path in each.get("paths", {}).values()]
         summary = repository.save([str(plan.stage), *paths], installation)
     finally:
-        for store in stores:
-            store.release()
-    say("Removing backups that are older than the retention")
-    repository.prune(plan.keep)
+        let_go(stores, say)
     return {
         "snapshot": summary["snapshot_id"][:8],
         "repository": repository.name,
@@ -127,11 +158,17 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
     }
 
 
+def running_version(plan: Plan, engine: Engine) -> str:
+    """Give the version that the data is of: the inventory may want another one already."""
+    found = re.search(r":(v\d+\.\d+\.\d+[^@]*)", engine.image(plan.webapp_container).get("name", ""))
+    return found[1] if found else plan.trigger_version
+
+
 def open_repository(plan: Plan, repository: Repository, installation: str) -> None:
     """Make the repository if it was never there, and see that it is ours."""
     if not repository.exists():
         path = plan.home / STATUS
-        last = read_json(path).get("good", {}) if path.exists() else {}
+        last = results(plan.home).get("good", {})
         if last.get("repository") == repository.name:
             raise BackupError(
                 f"{repository.name} had the last backup, and now there is no repository. Is the disk mounted? "
@@ -147,14 +184,21 @@ def open_repository(plan: Plan, repository: Repository, installation: str) -> No
         )
 
 
-def check_space(plan: Plan, stores: Sequence[Store]) -> None:
-    """Refuse a backup that would fill the disk."""
+def check_space(plan: Plan, engine: Engine, stores: Sequence[Store]) -> None:
+    """Refuse a backup that would fill the disk. ClickHouse copies into its own volume, the others into the stage."""
     plan.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    need = sum(store.size() for store in stores) + SPARE - used(plan.stage)
-    free = shutil.disk_usage(plan.home).free
+    sizes = {store.name: store.size() for store in stores}
+    in_volume = sizes.pop("clickhouse", 0)
+    check_free(plan.home, sum(sizes.values()) + SPARE - used(plan.stage))
+    check_free(engine.root(), in_volume + SPARE)
+
+
+def check_free(folder: Path, need: int) -> None:
+    free = shutil.disk_usage(folder).free
     if free < need:
         raise BackupError(
-            f"{plan.home} has {free // 2**20} MiB free; a backup needs up to {need // 2**20} MiB there for its copies."
+            f"{folder} has {free // 2**20} MiB free; a backup needs up to {need // 2**20} MiB there for "
+            "temporary copies of the stores. Free space there, or mount a larger disk."
         )
 
 

@@ -93,6 +93,13 @@ class Engine:
         done = self.shell.run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", name])
         return Path(done.stdout.decode().strip()) if done.returncode == 0 else None
 
+    def folder(self, name: str) -> Path:
+        """Give the folder of a volume that must be there."""
+        found = self.volume(name)
+        if not found:
+            raise BackupError(f"The volume {name} does not exist. Deploy the installation first (playbook site).")
+        return found
+
     def make_volume(self, name: str, labels: Iterable[str] = ()) -> Path:
         """Make a volume unless it is there, and give its folder."""
         flags = [word for label in labels for word in ("--label", label)]
@@ -100,6 +107,18 @@ class Engine:
         found = self.volume(name)
         assert found
         return found
+
+    def remove_project(self, project: str) -> None:
+        """Stop and remove the containers of a Compose project. Volumes stay."""
+        words = ["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project}"]
+        containers = self.shell.output(words).split()
+        if containers:
+            self.shell.output(["docker", "stop", *containers], doing=f"Stopping the project {project}")
+            self.shell.output(["docker", "rm", "--force", *containers], doing=f"Removing the project {project}")
+
+    def root(self) -> Path:
+        """Give the folder in which the volumes are."""
+        return Path(self.shell.output(["docker", "info", "--format", "{{.DockerRootDir}}"]).strip())
 
     def volumes(self, prefix: str) -> list[str]:
         """List the volumes whose names begin so."""

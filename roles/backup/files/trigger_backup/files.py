@@ -31,6 +31,9 @@ class Installation:
     def size(self) -> int:
         return sum(file.lstat().st_size for part in self.parts() for file in [part, *part.rglob("*")])
 
+    def prepare(self) -> None:
+        """Nothing has to be waited for."""
+
     def snapshot(self) -> None:
         """Copy them at once: they are few, and tokens have to fit the database."""
         target = self.plan.stage / FOLDER

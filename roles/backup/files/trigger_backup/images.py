@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,12 +38,17 @@ class Images:
     def tree(self) -> Path:
         found = self.engine.volume(self.volume)
         if not found:
-            raise BackupError(f"The volume {self.volume} of the registry is not there.")
+            raise BackupError(
+                f"The volume {self.volume} of the registry does not exist. Deploy the registry first (playbook site)."
+            )
         return found / TREE
 
     def size(self) -> int:
         """Only links are copied; the rest is read where it is."""
         return 0
+
+    def prepare(self) -> None:
+        """Nothing has to be waited for."""
 
     def snapshot(self) -> None:
         """What is pushed meanwhile does not hurt."""
@@ -57,7 +63,7 @@ class Images:
         source = self.tree() / "repositories"
         if not source.is_dir():  # nothing was ever pushed
             return {"links": 0, "paths": {}}
-        Shell().output(["cp", "--archive", str(source), str(links)])
+        copy_links(source, links)
         return {"links": sum(1 for _ in linked(links)), "paths": {"blobs": str(self.tree() / "blobs")}}
 
     def release(self) -> None:
@@ -87,6 +93,18 @@ class Images:
             elif digest_of(digest[0], path) != digest[1]:
                 wrong.append(f"registry: the blob {digest[0]}:{digest[1]} is damaged")
         return wrong
+
+
+def copy_links(source: Path, target: Path) -> None:
+    """Copy every link. Uploads that go on, or were broken off, are no part of an image."""
+    for parent, folders, names in os.walk(source):
+        if "_uploads" in folders:
+            folders.remove("_uploads")
+        if "link" in names:
+            place = target / Path(parent).relative_to(source)
+            place.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                shutil.copy2(Path(parent, "link"), place / "link")
 
 
 def linked(links: Path) -> Iterator[tuple[str, str]]:

@@ -15,11 +15,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from .engine import Engine
+from .plan import read_json, write_json
 from .process import BackupError
 from .sigv4 import Key, headers, path, query_text
-from .stores import Facts, Files, Service, differences
+from .stores import Facts, Files, Service
 
 FOLDER = "objects"
+# Name -> size and MD5 of each.
+INDEX = "objects.json"
 BLOCK = 2**20
 
 
@@ -41,18 +44,25 @@ class Bucket:
         self.key = key
 
     def request(self, method: str, name: str, query: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
-        target = path(self.name, name)
-        signed = headers(self.key, self.region, method, self.host, target, body, datetime.now(timezone.utc), query)
+        """Send one request. A server closes a connection that was idle: then another one is made."""
         try:
-            self.connection.request(method, f"{target}?{query_text(query)}" if query else target, body, signed)
-            answer = self.connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+            answer = self._send(method, name, query, body)
+        except (OSError, http.client.HTTPException):
             self.connection.close()
-            raise BackupError(f"The object store does not answer: {error!r}") from None
+            try:
+                answer = self._send(method, name, query, body)
+            except (OSError, http.client.HTTPException) as error:
+                raise BackupError(f"The object store does not answer: {error!r}") from None
         if answer.status >= 300:
             told = answer.read(400).decode(errors="replace")
             raise BackupError(f"The object store refuses {method} {self.name}/{name}: {answer.status} {told}")
         return answer
+
+    def _send(self, method: str, name: str, query: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+        target = path(self.name, name)
+        signed = headers(self.key, self.region, method, self.host, target, body, datetime.now(timezone.utc), query)
+        self.connection.request(method, f"{target}?{query_text(query)}" if query else target, body, signed)
+        return self.connection.getresponse()
 
     def objects(self) -> Iterator[Object]:
         """List everything."""
@@ -79,11 +89,10 @@ class Bucket:
         self.request("PUT", name, {}, content).read()
 
 
-def inside(folder: Path, name: str) -> Path:
-    """Give the file of an object. Names that would lead out of the folder are none that the webapp gives."""
-    if any(part in ("", ".", "..") for part in name.split("/")):
-        raise BackupError(f"The object {name!r} has a name that no file can have.")
-    return folder / name
+def file_of(folder: Path, name: str) -> Path:
+    """Give the file of an object. Tasks choose the names, and not every name can be one of a file."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return folder / digest[:2] / digest
 
 
 class Objects:
@@ -99,6 +108,7 @@ class Objects:
         # Makes the bucket where it is missing; `sh` in the container runs it with the name of the bucket.
         self.script: str = row["script"]
         self.key = key
+        self.index: dict[str, Any] = {}
 
     def reach(self, container: str) -> Bucket:
         return Bucket(self.engine.address(container), self.bucket, self.region, self.key)
@@ -106,27 +116,35 @@ class Objects:
     def size(self) -> int:
         return sum(each.size for each in self.reach(self.container).objects())
 
+    def prepare(self) -> None:
+        """Nothing has to be waited for."""
+
     def snapshot(self) -> None:
         """What a run stores meanwhile does not hurt."""
 
     def copy(self, stage: Path) -> Facts:
-        """Bring the copy of the last backup up to date."""
+        """Bring the copy of the last backup up to date, and write what is in it."""
         folder = stage / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         bucket = self.reach(self.container)
-        found = {each.name: each for each in bucket.objects()}
-        for each in found.values():
-            file = inside(folder, each.name)
-            if not same(file, each):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                fresh = file.with_name(f".{file.name}.new")
+        index: dict[str, list[Any]] = {}
+        for each in list(bucket.objects()):
+            file = file_of(folder, each.name)
+            digest = digest_of(file)
+            if not same(file, digest, each):
+                file.parent.mkdir(exist_ok=True)
+                fresh = file.with_suffix(".new")
                 bucket.get(each.name, fresh)
+                digest = digest_of(fresh)
+                if not same(fresh, digest, each):
+                    raise BackupError(f"The object {each.name} was not read whole. Start the backup again.")
                 os.replace(fresh, file)
-        for file in list(files_of(folder)):
-            if file.relative_to(folder).as_posix() not in found:
-                file.unlink()
-        sizes = [each.size for each in found.values()]
-        return {"objects": len(sizes), "bytes": sum(sizes), "tags": {each.name: each.tag for each in found.values()}}
+            index[each.name] = [each.size, digest]
+        kept = {file_of(folder, name) for name in index}
+        for file in [file for file in folder.glob("*/*") if file not in kept]:
+            file.unlink()
+        write_json(stage / INDEX, index)
+        return {"objects": len(index), "bytes": sum(size for size, _ in index.values())}
 
     def release(self) -> None:
         """The copy stays for the next backup."""
@@ -134,30 +152,39 @@ class Objects:
     def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
         self.engine.ask(service.container, "sh", "-euc", self.script, "sh", self.bucket, doing="Creating the bucket")
         bucket = self.reach(service.container)
-        folder = files.stage / FOLDER
+        self.index = read_json(files.stage / INDEX)
         there = {each.name: each for each in bucket.objects()}
-        for file in files_of(folder):
-            name = file.relative_to(folder).as_posix()
-            if name not in there or not same(file, there[name]):
-                bucket.put(name, file.read_bytes())
+        for name, (size, digest) in self.index.items():
+            if name not in there or not fits(there[name], size, digest):
+                bucket.put(name, file_of(files.stage / FOLDER, name).read_bytes())
 
     def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
-        found = {each.name: each.tag for each in self.reach(service.container).objects()}
-        return differences("object", facts["tags"], found)
+        there = {each.name: each for each in self.reach(service.container).objects()}
+        wrong = [
+            f"the object {name} is missing or differs"
+            for name, (size, digest) in self.index.items()
+            if name not in there or not fits(there[name], size, digest)
+        ]
+        found = len(self.index)
+        return wrong + ([f"{found} objects instead of {facts['objects']}"] if found != facts["objects"] else [])
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*")) if file.is_file())
+def same(file: Path, digest: str, wanted: Object) -> bool:
+    """Tell whether a file is the object."""
+    return file.is_file() and fits(wanted, file.stat().st_size, digest)
 
 
-def same(file: Path, wanted: Object) -> bool:
-    """Tell whether a file is the object: by its MD5 where the tag is one, else by its size."""
-    if not file.is_file() or file.stat().st_size != wanted.size:
-        return False
-    if "-" in wanted.tag:  # of an object that came in parts
-        return True
+def fits(wanted: Object, size: int, digest: str) -> bool:
+    """Compare sizes, and the tag where it is an MD5: that of an object that came in parts is none."""
+    return size == wanted.size and ("-" in wanted.tag or digest == wanted.tag)
+
+
+def digest_of(file: Path) -> str:
+    """Give the MD5 of a file, nothing if it is missing."""
+    if not file.is_file():
+        return ""
     digest = hashlib.md5(usedforsecurity=False)
     with open(file, "rb") as content:
         for block in iter(lambda: content.read(BLOCK), b""):
             digest.update(block)
-    return digest.hexdigest() == wanted.tag
+    return digest.hexdigest()

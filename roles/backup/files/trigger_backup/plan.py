@@ -31,6 +31,8 @@ class Target:
     # Which installation the inventory is of, as far as it says so, and the version that it wants.
     installation: str
     trigger_version: str
+    # Where the secrets of this host are, if it has any.
+    secrets_file: Path
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BackupError(f"{path} is missing: deploy it with the playbook backup.") from None
+        raise BackupError(f"{path} is missing. The playbook backup writes it.") from None
     except ValueError:
-        raise BackupError(f"{path} is damaged: the playbook backup writes it anew.") from None
+        raise BackupError(f"{path} is damaged. Remove it; the playbook backup writes it again.") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -96,7 +98,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def target_of(directory: Path) -> Target:
-    return Target(**read_json(home(directory) / "repository.json"))
+    content = read_json(home(directory) / "repository.json")
+    return Target(**{**content, "secrets_file": Path(content["secrets_file"])})
 
 
 def plan_of(path: Path) -> Plan:
@@ -117,10 +120,13 @@ def identity(encryption_key: str) -> str:
     return hashlib.sha256(f"selfhosted.trigger_dev backup {encryption_key}".encode()).hexdigest()[:16]
 
 
-def known_identity(secrets_file: Path, given: str) -> str | None:
-    """Tell which installation this host has: by its secrets file, else by what the inventory says."""
-    if secrets_file.is_file():
-        key = secrets_of(secrets_file).get("encryption_key", "")
-        if key:
-            return identity(key)
-    return given or None
+def known_identity(target: Target, replaced: bool = False) -> str | None:
+    """Tell which installation is meant: what the inventory says, else what this host has, unless that is replaced."""
+    if target.installation or replaced or not target.secrets_file.is_file():
+        return target.installation or None
+    key = secrets_of(target.secrets_file).get("encryption_key", "")
+    return identity(key) if key else None
+
+
+def volumes_of(plan: Plan) -> list[str]:
+    return [row["volume"] for row in plan.stores.values() if row.get("volume")]

@@ -52,9 +52,15 @@ class Redis:
     def size(self) -> int:
         return int(self.info(self.container)["used_memory"])
 
+    def prepare(self) -> None:
+        """Wait for what Redis saves by itself, before the webapp is stopped."""
+        self._wait(forever=True)
+
     def snapshot(self) -> None:
         self.release()
-        state = self._wait(forever=True)
+        state = self._wait(forever=False)
+        if state["rdb_bgsave_in_progress"] != "0" or state["aof_rewrite_in_progress"] != "0":
+            raise BackupError("Redis has begun to save its data by itself. Start the backup again.")
         self.keys = counted(state)
         self.saves = int(state["rdb_saves"]) + 1
         self.ask(self.container, "BGSAVE")
@@ -73,23 +79,17 @@ class Redis:
                 return found
             time.sleep(0.05)
 
-    def _folder(self) -> Path:
-        found = self.engine.volume(self.volume)
-        if not found:
-            raise BackupError(f"The volume {self.volume} of Redis is not there.")
-        return found
-
     def _hold(self, found: Mapping[str, str]) -> None:
         """Give the file a second name: the next save of Redis puts another one in its place."""
-        folder = self._folder()
+        folder = self.engine.folder(self.volume)
         os.link(folder / "dump.rdb", folder / HELD)
         if found["rdb_last_bgsave_status"] != "ok":
             raise BackupError(f"Redis could not save its data. Its log says why: docker logs {self.container}")
         if int(found["rdb_saves"]) != self.saves:
-            raise BackupError("Redis saved its data once more by itself meanwhile. Start the backup again.")
+            raise BackupError("Redis saved its data once more during the backup. Start the backup again.")
 
     def copy(self, stage: Path) -> Facts:
-        held = self._folder() / HELD
+        held = self.engine.folder(self.volume) / HELD
         if not held.exists():
             self._hold(self._wait(forever=True))
         (stage / FILE).parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +117,8 @@ class Redis:
 
     def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
         """Keys that end by themselves may have done so."""
+        if not facts["exact"]:
+            return []
         found, wanted = counted(self.info(service.container)), facts["count"]
         lasting = (found["keys"] - found["expires"], wanted["keys"] - wanted["expires"])
         return [] if lasting[0] == lasting[1] else [f"Redis: {lasting[0]} lasting keys instead of {lasting[1]}"]

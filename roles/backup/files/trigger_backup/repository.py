@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Repository:
     def __init__(self, shell: Shell, target: Target, cache: Path) -> None:
         self.shell = shell
         self.name = target.repository
+        # Short values, such as a switch, would mask single characters of an error.
+        self.secrets = [value for value in (target.key, *target.environment.values()) if len(value) > 5]
         self.environment = {
             **target.environment,
             "RESTIC_REPOSITORY": target.repository,
@@ -55,14 +58,14 @@ class Repository:
         text: str = done.stdout.decode(errors="replace")
         return text
 
-    def _reason(self, text: str) -> str:
-        for secret in (self.environment["RESTIC_PASSWORD"], *self._foreign()):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+    def reads(self, *words: str, doing: str) -> str:
+        """Run restic without a lock: what an interrupted run has left must not keep anybody from a restore."""
+        return self.restic("--no-lock", *words, doing=doing)
 
-    def _foreign(self) -> list[str]:
-        return [value for name, value in self.environment.items() if not name.startswith("RESTIC_")]
+    def _reason(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
     def exists(self) -> bool:
         """Tell whether there is a repository, which the key has to open."""
@@ -75,7 +78,8 @@ class Repository:
                 f"The key does not open the repository {self.name}. Set trigger_secrets.backup_key to the key that it "
                 "was made with, or set backup_repository to another place."
             )
-        if "Is there a repository at the following location" in text or "does not exist" in text:
+        # restic asks whether there is one after every error; these say that there is none.
+        if re.search(r"no such file|does not exist|NoSuchKey|NoSuchBucket|\b404\b", text):
             return False
         raise BackupError(f"The repository {self.name} cannot be read (backup_repository): {self._reason(text)}")
 
@@ -88,7 +92,7 @@ class Repository:
 
     def snapshots(self) -> list[Snapshot]:
         """List the backups, the newest last."""
-        rows = json.loads(self.restic("snapshots", "--json", "--tag", TAG, doing="Listing the backups")) or []
+        rows = json.loads(self.reads("snapshots", "--json", "--tag", TAG, doing="Listing the backups")) or []
         return sorted(
             (
                 Snapshot(
@@ -114,7 +118,10 @@ class Repository:
             found = [row for row in known if installation in (None, row.installation)]
             if not found:
                 of = " of this installation" if known else ""
-                raise BackupError(f"{self.name} has no backup{of} (backup_repository).")
+                raise BackupError(
+                    f"{self.name} has no backup{of} (backup_repository). If this host was deployed anew by mistake, "
+                    "set trigger_secrets.backup_key and backup_restore_replace_enabled=true."
+                )
             if len({row.installation for row in found}) > 1:
                 raise BackupError(f"{self.name} has backups of several installations. Name one (playbook backup_list).")
         chosen = found[-1]
@@ -127,7 +134,9 @@ class Repository:
 
     def manifest(self, snapshot: Snapshot) -> dict[str, Any]:
         """Read what a backup says about itself."""
-        text = self.restic("dump", snapshot.id, f"{snapshot.stage}/{MANIFEST}", doing="Reading the manifest")
+        text = self.restic(
+            "--no-lock", "dump", snapshot.id, f"{snapshot.stage}/{MANIFEST}", doing="Reading the manifest"
+        )
         found: dict[str, Any] = json.loads(text)
         return found
 
@@ -152,16 +161,21 @@ class Repository:
 
     def check(self, percent: int) -> None:
         """Read a part of everything that is stored, and compare it with its checksums."""
+        self.free_stale_locks()
         part = ["--read-data-subset", f"{percent}%"] if percent else []
         self.restic("check", *part, "--quiet", doing="Checking the repository")
 
     def fetch(self, snapshot: Snapshot, folder: Path) -> None:
         """Write everything of a backup below a folder, as it was."""
-        self.restic("restore", snapshot.id, "--target", str(folder), "--quiet", doing="Fetching the backup")
+        self.restic(
+            "--no-lock", "restore", snapshot.id, "--target", str(folder), "--quiet", doing="Fetching the backup"
+        )
 
     def size(self, snapshot: Snapshot) -> int:
         """Give the bytes that a backup takes when it is fetched."""
-        text = self.restic("stats", snapshot.id, "--mode", "restore-size", "--json", doing="Measuring the backup")
+        text = self.restic(
+            "--no-lock", "stats", snapshot.id, "--mode", "restore-size", "--json", doing="Measuring the backup"
+        )
         return int(json.loads(text)["total_size"])
 
 

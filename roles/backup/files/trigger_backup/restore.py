@@ -16,7 +16,7 @@ from .aside import Aside, Volumes
 from .clickhouse import ClickHouse
 from .engine import Engine
 from .files import FOLDER, PLAN
-from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, write_json
+from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, volumes_of, write_json
 from .process import BackupError, Shell
 from .repository import Repository, Snapshot
 from .stores import Files, Store
@@ -27,9 +27,11 @@ REPLACED = "replaced"
 # The last step.
 COMPLETE = "complete"
 SUFFIX = "_replaced"
+# A secrets file that is not in the folder of the installation, among what is replaced.
+OUTSIDE = ".secrets_file"
 PROJECT = "trigger-backup-restore"
 # Compose projects of a control host, those that use the networks of others first.
-PROJECTS = ("gateway", "registry", "webapp")
+PROJECTS = ("trigger-gateway", "trigger-registry", "trigger-webapp")
 SPARE = 2**28
 
 Say = Callable[[str], None]
@@ -61,7 +63,14 @@ class Restore:
 
     def choose(self, repository: Repository, wanted: str, installation: str | None) -> Snapshot:
         """Give the backup to restore: that of an interrupted restore comes first."""
-        begun = self.state.get("snapshot", "")
+        # Before anything was stopped, nothing was restored: that one is begun anew.
+        begun = self.state.get("snapshot", "") if "stop" in self.state.get("done", []) else ""
+        if begun and wanted == "latest" and repository.snapshots()[-1].id != self.state["newest"]:
+            raise BackupError(
+                f"The restore of the backup {begun[:8]} was not finished, and a newer backup was made since. To finish "
+                f"it, set backup_restore_snapshot={begun[:8]}. To keep what is there now, run on the host: "
+                f"{self.home}/trigger-backup accept"
+            )
         if begun and wanted not in ("latest", begun[: len(wanted)]):
             raise BackupError(
                 f"The restore of the backup {begun[:8]} is not over. Set backup_restore_snapshot={begun[:8]} to go on "
@@ -72,10 +81,11 @@ class Restore:
     def run(self, repository: Repository, snapshot: Snapshot, wanted_version: str, replace: bool) -> dict[str, Any]:
         manifest = repository.manifest(snapshot)
         check_manifest(manifest, snapshot, wanted_version)
-        if not self.state:
+        if "stop" not in self.state.get("done", []):
+            self.forget()
             self.check_target(manifest, replace)
-            self.check_space(repository, snapshot)
-        self.keep(snapshot=snapshot.id, cut=manifest["cut"])
+            check_room(self.engine, self.home, repository.size(snapshot))
+            self.keep(snapshot=snapshot.id, newest=repository.snapshots()[-1].id, targets=manifest["volumes"])
         if COMPLETE not in self.state.get("done", []):
             self.carry_out(repository, snapshot, manifest)
         shutil.rmtree(self.home / FETCHED, ignore_errors=True)
@@ -84,6 +94,7 @@ class Restore:
     def carry_out(self, repository: Repository, snapshot: Snapshot, manifest: Mapping[str, Any]) -> None:
         """Take the steps that are not done yet."""
         done: list[str] = self.state.get("done", [])
+        self.aside(1).down()  # a restore that was killed has left its containers, which must not write beside others
         files = Files(self.home / FETCHED, Path(snapshot.stage))
 
         def step(name: str, text: str, action: Callable[[], None]) -> None:
@@ -114,7 +125,7 @@ class Restore:
         manifest: Mapping[str, Any],
         step: Callable[[str, str, Callable[[], None]], None],
     ) -> None:
-        aside = Aside(self.engine, PROJECT, self.home / "aside", plan.webapp_start_seconds)
+        aside = self.aside(plan.webapp_start_seconds)
         services = [row["service"] for row in plan.stores.values() if row.get("service")]
         left = [store for store in stores if store.name not in self.state.get("done", [])]
         if not left:
@@ -131,9 +142,14 @@ class Restore:
         finally:
             aside.down()
 
+    def aside(self, wait_seconds: int) -> Aside:
+        return Aside(self.engine, PROJECT, self.home / "aside", wait_seconds)
+
     def check_target(self, manifest: Mapping[str, Any], replace: bool) -> None:
         """Refuse to replace anything that one was not told to replace."""
-        found = sorted(path.name for path in self.directory.iterdir() if path != self.home)
+        files = sorted(path.name for path in self.directory.iterdir() if path != self.home)
+        volumes = [name for name in manifest["volumes"] if holds(self.engine.volume(name))]
+        found = files + [f"volume {name}" for name in volumes]
         if found and not replace:
             made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest["cut"]))
             raise BackupError(
@@ -142,24 +158,15 @@ class Restore:
                 "until the restored installation works."
             )
 
-    def check_space(self, repository: Repository, snapshot: Snapshot) -> None:
-        """Fetched and put in place, everything is there twice for a while."""
-        need = repository.size(snapshot) * 2 + SPARE
-        free = shutil.disk_usage(self.home).free
-        if free < need:
-            raise BackupError(f"{self.home} has {free // 2**20} MiB free; this restore needs {need // 2**20} MiB.")
-
     def fetch(self, repository: Repository, snapshot: Snapshot) -> None:
         shutil.rmtree(self.home / FETCHED, ignore_errors=True)
         (self.home / FETCHED).mkdir(mode=0o700)
         repository.fetch(snapshot, self.home / FETCHED)
 
     def stop(self) -> None:
+        """Stop and remove the containers, whatever became of the files of their projects."""
         for project in PROJECTS:
-            folder = self.directory / project
-            if (folder / "compose.yml").exists():
-                words = ["docker", "compose", "--project-directory", str(folder), "--file", str(folder / "compose.yml")]
-                self.engine.shell.output([*words, "down"], doing=f"Stopping the project {project}")
+            self.engine.remove_project(project)
 
     def set_aside(self, plan: Plan) -> None:
         """Move what is there to where it can be brought back from. A second call finds the rest."""
@@ -168,19 +175,23 @@ class Restore:
         moved: list[str] = self.state.get("volumes", [])
         for name in volumes_of(plan):
             folder = self.engine.volume(name)
-            if folder and any(folder.iterdir()):
+            if folder and holds(folder):
                 if name not in moved:
                     moved.append(name)
                     self.keep(volumes=moved)
                 move(folder, self.engine.make_volume(name + SUFFIX))
         for path in [*(path for path in self.directory.iterdir() if path != self.home)]:
             os.replace(path, target / path.name)
+        if is_outside(plan) and plan.secrets_file.exists():
+            os.replace(shutil.copy2(plan.secrets_file, target / "outside.new"), target / OUTSIDE)
+            self.keep(outside=str(plan.secrets_file))
 
     def put_files(self, plan: Plan, files: Files) -> None:
         source = files.stage / FOLDER
         for path in source.iterdir():
-            outside = path.name == plan.secrets_file.name and plan.directory not in plan.secrets_file.parents
+            outside = path.name == plan.secrets_file.name and is_outside(plan)
             target = plan.secrets_file.parent if outside else self.directory
+            target.mkdir(parents=True, exist_ok=True)
             Shell().output(["cp", "--archive", "--remove-destination", str(path), str(target)])
         for row in plan.stores.values():
             if row.get("labels") and not self.engine.volume(row["volume"]):
@@ -194,18 +205,27 @@ class Restore:
             return False
         if COMPLETE not in self.state.get("done", []):
             raise BackupError("The restore is not complete: start the playbook backup_restore again.")
+        self.keep(accepted=True)
+        self.aside(1).down()
         for name in self.state.get("volumes", []):
             self.engine.remove_volume(name + SUFFIX)
         shutil.rmtree(self.home / REPLACED, ignore_errors=True)
         self.forget()
         return True
 
-    def undo(self) -> bool:
+    def undo(self, discard: bool) -> bool:
         """Bring back what was replaced. Tells whether there was anything to do."""
         state = self.state
         if not state:
             return False
-        Aside(self.engine, PROJECT, self.home / "aside", 60).down()
+        if state.get("accepted"):
+            raise BackupError("What the restore has replaced was removed already. Finish that: trigger-backup accept")
+        if COMPLETE in state.get("done", []) and not discard:
+            raise BackupError(
+                "The restore is complete. Everything that was done in the restored installation would be lost: if that "
+                "is meant, add --discard."
+            )
+        self.aside(1).down()
         if "stop" in state.get("done", []):
             self.stop()
             self.bring_back("set_aside" in state["done"])
@@ -227,14 +247,19 @@ class Restore:
 
         for name in self.state.get("volumes", []):
             kept = self.engine.volume(name + SUFFIX)
-            if kept and any(kept.iterdir()):
+            if kept and holds(kept):
                 folder = self.engine.make_volume(name)
-                clear(name, lambda folder=folder: empty(folder))  # type: ignore[misc]
+                clear(name, partial(empty, folder))
                 move(kept, folder)
+        for name in self.state["targets"]:
+            unwanted = self.engine.volume(name)
+            if unwanted and name not in self.state.get("volumes", []):  # it was empty before
+                clear(name, partial(empty, unwanted))
         clear("files", lambda: empty(self.directory, self.home))
         target = self.home / REPLACED
         for path in [*target.iterdir()] if target.exists() else []:
-            os.replace(path, self.directory / path.name)
+            outside = path.name == OUTSIDE
+            os.replace(path, self.directory / path.name) if not outside else shutil.copy2(path, self.state["outside"])
 
     def forget(self) -> None:
         shutil.rmtree(self.home / FETCHED, ignore_errors=True)
@@ -248,9 +273,9 @@ def put_store(aside: Aside, plan: Plan, store: Store, files: Files, facts: Mappi
     store.restore(service, files, facts)
     wrong = store.compare(service, facts)
     if wrong:
-        raise BackupError(f"What was restored is not what was backed up: {'; '.join(wrong[:5])}")
+        raise BackupError(f"The restored {store.name} is not as the backup says: {'; '.join(wrong[:5])}")
     if isinstance(store, ClickHouse):
-        store.level(service.container, facts["cut"])
+        store.level(service.container, facts)
 
 
 def check_manifest(manifest: Mapping[str, Any], snapshot: Snapshot, wanted_version: str) -> None:
@@ -273,8 +298,28 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
 
 
-def volumes_of(plan: Plan) -> list[str]:
-    return [row["volume"] for row in plan.stores.values() if row.get("volume")]
+def check_room(engine: Engine, folder: Path, size: int) -> None:
+    """Fetched and put into volumes, everything is there twice for a while."""
+    needs: dict[int, int] = {}
+    places = {folder: folder.stat().st_dev, engine.root(): engine.root().stat().st_dev}
+    for device in places.values():
+        needs[device] = needs.get(device, SPARE) + size
+    for place, device in places.items():
+        free = shutil.disk_usage(place).free
+        if free < needs[device]:
+            raise BackupError(
+                f"{place} has {free // 2**20} MiB free, and {needs[device] // 2**20} MiB are needed. Free space "
+                "there, or mount a larger disk."
+            )
+
+
+def is_outside(plan: Plan) -> bool:
+    """Tell whether the secrets are somewhere else than the other files."""
+    return plan.directory not in plan.secrets_file.parents
+
+
+def holds(folder: Path | None) -> bool:
+    return folder is not None and any(folder.iterdir())
 
 
 def move(source: Path, target: Path) -> None:

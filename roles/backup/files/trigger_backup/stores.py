@@ -35,11 +35,17 @@ class Store(Protocol):
     def size(self) -> int:
         """Give the bytes that a copy takes beside the data, at most."""
 
+    def prepare(self) -> None:
+        """See that the state can be held, and wait for what would delay that. The webapp still runs."""
+
     def snapshot(self) -> None:
         """Hold on to the present state. The webapp does not run meanwhile, so this must be short."""
 
     def copy(self, stage: Path) -> Facts:
-        """Copy the state that was held, and tell what it consists of. `paths` names folders outside of the stage."""
+        """Copy the state that was held, and tell what it consists of. `paths` names folders outside of the stage.
+
+        `exact`: whether the counts are those of the copy, see compare.
+        """
 
     def release(self) -> None:
         """Let go of the state, whatever became of it. What an interrupted backup has left goes, too."""

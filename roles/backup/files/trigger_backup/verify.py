@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from .aside import Aside
-from .create import note
+from .create import forget, note
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .plan import Plan, plan_of, secrets_of
-from .process import BackupError
 from .repository import Repository, Snapshot
-from .restore import Say, StoresOf, check_manifest, put_store
+from .restore import Say, StoresOf, check_manifest, check_room, put_store
 from .stores import Files
 
 PROJECT = "trigger-backup-verify"
 FETCHED = "verify"
-SPARE = 2**28
 
 
 def verify(
@@ -28,11 +26,13 @@ def verify(
 ) -> dict[str, Any]:
     """Try one backup, note what became of it, and give that."""
     began = time.time()
+    note(plan.home, "unverified", {"time": began, "error": ""})
     say("Checking the repository")
     repository.check(plan.check_percent)
     Trial(plan, engine, stores_of, say).run(repository, snapshot)
     result = {"time": began, "snapshot": snapshot.id[:8], "seconds": round(time.time() - began, 1)}
     note(plan.home, "verified", result)
+    forget(plan.home, "unverified")
     return result
 
 
@@ -63,10 +63,7 @@ class Trial:
     def _run(self, repository: Repository, snapshot: Snapshot) -> None:
         manifest = repository.manifest(snapshot)
         check_manifest(manifest, snapshot, "")
-        need = repository.size(snapshot) * 2 + SPARE
-        free = shutil.disk_usage(self.home).free
-        if free < need:
-            raise BackupError(f"{self.home} has {free // 2**20} MiB free; this test needs {need // 2**20} MiB.")
+        check_room(self.engine, self.home, repository.size(snapshot))
         self.say("Fetching the backup")
         self.fetched.mkdir(mode=0o700)
         repository.fetch(snapshot, self.fetched)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ def failed(hours: float) -> dict[str, Any]:
     return {"time": NOW - hours * HOUR, "error": "no space left"}
 
 
+def begun(hours: float) -> dict[str, Any]:
+    return {"time": NOW - hours * HOUR, "error": ""}
+
+
 def verified(hours: float) -> dict[str, Any]:
     return {"time": NOW - hours * HOUR, "snapshot": "0123abcd", "seconds": 40.0}
 
@@ -38,16 +43,17 @@ def verified(hours: float) -> dict[str, Any]:
     ("found", "expected", "verdicts", "words"),
     [
         ({}, False, [True], "none was made yet"),
-        ({}, True, [False], "none was made yet"),
-        ({"good": good(30)}, True, [True], "30.0 h old, 3.0 MiB, the webapp was away for 14.1 s"),
+        ({}, True, [False], "none was made yet"),  # nor is the program there
+        ({"good": good(30)}, True, [True], "30.0 h old, 3.0 MiB, the webapp was stopped for 14.1 s"),
         ({"good": good(31)}, True, [False], "at most 30 h are allowed"),
         ({"good": good(31)}, False, [True], "31.0 h old"),
-        ({"good": good(1), "failed": failed(2)}, True, [True], "1.0 h old"),
+        ({"good": good(1), "failed": begun(2)}, True, [True], "1.0 h old"),
+        ({"good": good(20), "failed": begun(13)}, True, [False], "ended before it was over"),
         ({"good": good(2), "failed": failed(1)}, False, [False], "no space left"),
         ({"failed": failed(1)}, False, [False], "no space left"),
-        ({"good": good(), "verified": verified(1)}, True, [True, True], "and is complete"),
+        ({"good": good(), "verified": verified(1)}, True, [True, True], "everything matches"),
         ({"good": good(), "verified": verified(2), "unverified": failed(1)}, True, [True, False], "no space left"),
-        ({"good": good(), "verified": verified(1), "unverified": failed(2)}, True, [True, True], "and is complete"),
+        ({"good": good(), "verified": verified(2), "unverified": begun(1)}, True, [True, True], "everything matches"),
     ],
 )
 def test_each_kind_of_result(found: dict[str, Any], expected: bool, verdicts: list[bool], words: str) -> None:
@@ -56,12 +62,28 @@ def test_each_kind_of_result(found: dict[str, Any], expected: bool, verdicts: li
     assert words in " ".join(check.detail for check in checks)
 
 
+def test_the_first_backup_has_its_time(tmp_path: Path) -> None:
+    program = tmp_path / "trigger-backup"
+    program.touch()
+    for hours, ok in ((29.9, True), (30.1, False)):
+        os.utime(program, (NOW - hours * HOUR,) * 2)
+        (check,) = look({}, Parameters(str(tmp_path), 30, True), NOW)
+        assert check.ok is ok
+
+
+def test_a_restore_that_is_not_finished_is_told(tmp_path: Path) -> None:
+    (tmp_path / "restore.json").touch()
+    first, _ = look({"good": good()}, Parameters(str(tmp_path), 30, False), NOW)
+    assert (first.what, first.ok) == ("restore of a backup", False)
+    assert "backup_restore again" in first.detail
+
+
 def test_the_last_backup_is_told(invoke: Any, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps({"good": good()}))
     text = invoke(backup_info.main, path=str(tmp_path))["backup"]["good"]["text"]
     assert text == (
         "Backup 0123abcd of 2025-11-29 01:30 UTC: 3.0 MiB, of which 1.0 KiB were new, stored in /r within 31 s. "
-        "The webapp was away for 14.1 s. Not in it: redis (Redis is external)."
+        "The webapp was stopped for 14.1 s. Not included: redis (Redis is external)."
     )
 
 

@@ -27,10 +27,17 @@ class FakeEngine(Engine):
     def __init__(self) -> None:
         super().__init__(Shell())
         self.up = True
+        self.name = "ghcr.io/triggerdotdev/trigger.dev:v4.1.9@sha256:1"
         self.calls: list[str] = []
 
     def running(self, container: str) -> bool:
         return self.up
+
+    def image(self, container: str) -> dict[str, str]:
+        return {"name": self.name}
+
+    def root(self) -> Path:
+        return Path("/")
 
     def stop(self, *containers: str) -> None:
         self.calls.append("stop")
@@ -88,6 +95,9 @@ class FakeStore:
     def size(self) -> int:
         return self.bytes_needed
 
+    def prepare(self) -> None:
+        self.step("prepare")
+
     def snapshot(self) -> None:
         self.step("snapshot")
 
@@ -136,11 +146,12 @@ def test_the_webapp_is_stopped_for_the_snapshots_only(plan: Plan) -> None:
     engine = FakeEngine()
     store, repository = FakeStore(engine), FakeRepository()
     result = make(plan, engine, store, repository)
-    assert store.calls == ["release up", "snapshot down", "copy up", "release up"]
+    assert store.calls == ["release up", "prepare up", "snapshot down", "copy up", "release up"]
     assert engine.calls == ["stop", "start", "wait"]
     assert not (plan.home / PAUSED).exists()
     assert repository.calls == ["unlock", "save", "prune"]
-    assert repository.saved["stores"] == {"postgres": {"lsn": "0/1"}}
+    assert repository.saved["stores"] == {"postgres": {"lsn": "0/1", "exact": True}}
+    assert repository.saved["trigger_version"] == "v4.1.9"  # that of the data, whatever the inventory wants next
     assert repository.saved["installation"] == identity(KEY)
     assert repository.saved["left_out"] == {"redis": "Redis is external"}
     assert status(plan)["good"] == result
@@ -166,20 +177,75 @@ def test_a_webapp_that_does_not_run_is_not_started(plan: Plan) -> None:
 
 
 def test_without_a_pause_the_webapp_goes_on(plan: Plan) -> None:
-    engine = FakeEngine()
-    make(Plan(**{**plan.__dict__, "pause": False}), engine, FakeStore(engine))
+    engine, repository = FakeEngine(), FakeRepository()
+    make(Plan(**{**plan.__dict__, "pause": False}), engine, FakeStore(engine), repository)
     assert engine.calls == []
+    assert not repository.saved["stores"]["postgres"]["exact"]
+
+
+def test_a_webapp_that_something_else_starts_spoils_the_backup(plan: Plan) -> None:
+    """Then the stores are not of one moment: a deployment at the same time does that."""
+
+    class Meddled(FakeStore):
+        def snapshot(self) -> None:
+            self.engine.up = True
+
+    engine, repository = FakeEngine(), FakeRepository()
+    with pytest.raises(BackupError, match="started the webapp during the backup"):
+        make(plan, engine, Meddled(engine), repository)
+    assert "save" not in repository.calls
+
+
+def test_a_release_that_fails_hides_nothing(plan: Plan) -> None:
+    class Stuck(FakeStore):
+        def release(self) -> None:
+            raise OSError("stuck")
+
+    engine = FakeEngine()
+    with pytest.raises(BackupError, match="it broke"):
+        make(plan, engine, Stuck(engine, "copy"))
+
+
+def test_an_image_without_a_version_has_that_of_the_inventory(plan: Plan) -> None:
+    engine, repository = FakeEngine(), FakeRepository()
+    engine.name = "registry.example.com/own:latest"
+    make(plan, engine, FakeStore(engine), repository)
+    assert repository.saved["trigger_version"] == "v4.2.0"
 
 
 def test_an_interrupted_backup_is_made_good(plan: Plan) -> None:
     engine = FakeEngine()
+    store = FakeStore(engine)
     engine.up = False
-    resume(plan, engine, quiet)
+    resume(plan, engine, [store], quiet)
     assert engine.calls == []  # it was somebody else who stopped it
     (plan.home / PAUSED).touch()
-    resume(plan, engine, quiet)
+    resume(plan, engine, [store], quiet)
     assert engine.calls == ["start", "wait"]
     assert not (plan.home / PAUSED).exists()
+    assert store.calls[-1] == "release up"  # merges of ClickHouse stay stopped otherwise
+
+
+def test_a_backup_that_is_stored_counts_whatever_becomes_of_old_ones(plan: Plan) -> None:
+    class Full(FakeRepository):
+        def prune(self, keep: Mapping[str, int]) -> None:
+            raise BackupError("append only")
+
+    engine = FakeEngine()
+    with pytest.raises(BackupError, match="bbbbbbbb is stored, but older ones remain: append only"):
+        make(plan, engine, FakeStore(engine), Full())
+    assert status(plan)["good"]["snapshot"] == "b" * 8
+
+
+def test_a_backup_that_says_nothing_more_is_known_to_have_begun(plan: Plan) -> None:
+    """One that is killed must not be told by the error of another one."""
+    note(plan.home, "failed", {"time": 1, "error": "old"})
+    engine = FakeEngine()
+    with pytest.raises(BackupError, match="it broke"):
+        make(plan, engine, FakeStore(engine, "snapshot"))
+    assert status(plan)["failed"]["error"] == ""
+    make(plan, engine, FakeStore(engine))
+    assert "failed" not in status(plan)
 
 
 def test_a_repository_that_is_gone_is_not_begun_anew(plan: Plan) -> None:
@@ -202,7 +268,7 @@ def test_a_full_disk_is_refused_before_the_webapp_is_stopped(plan: Plan, monkeyp
     with pytest.raises(BackupError, match="MiB free; a backup needs"):
         make(plan, engine, store)
     assert engine.calls == []
-    check_space(plan, [FakeStore(engine)])
+    check_space(plan, engine, [FakeStore(engine)])
     monkeypatch.setattr(making, "SPARE", 2**62)
     with pytest.raises(BackupError, match="MiB free"):
-        check_space(plan, [FakeStore(engine)])
+        check_space(plan, engine, [FakeStore(engine)])

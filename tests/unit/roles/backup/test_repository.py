@@ -28,12 +28,15 @@ class Restic(Shell):
     def run(self, words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
         self.calls.append(list(words[1:]))
         self.environment = dict(options["environment"])
-        code, out, err = self.answers.get(words[1], (0, "", ""))
+        command = next(word for word in words[1:] if not word.startswith("--"))
+        code, out, err = self.answers.get(command, (0, "", ""))
         return subprocess.CompletedProcess(list(words), code, out.encode(), err.encode())
 
 
 def repository(restic: Restic) -> Repository:
-    target = Target("s3:https://s3.example.com/b", {"AWS_SECRET_ACCESS_KEY": "hidden"}, "secret-key", "", "")
+    target = Target(
+        "s3:https://s3.example.com/b", {"AWS_SECRET_ACCESS_KEY": "hidden"}, "secret-key", "", "", Path("/secrets.json")
+    )
     return Repository(restic, target, Path("/cache"))
 
 
@@ -60,7 +63,10 @@ def test_secrets_go_in_by_the_environment() -> None:
 @pytest.mark.parametrize(
     ("error", "found"),
     [
-        ("Fatal: unable to open config file: stat: no\nIs there a repository at the following location?\n/x", False),
+        ("stat /x/config: no such file or directory\nIs there a repository at the following location?\n/x", False),
+        ("Stat: The specified bucket does not exist.", False),
+        # restic asks that after every error.
+        ("Stat: 403 Forbidden\nIs there a repository at the following location?", "cannot be read .backup_repository"),
         ("Fatal: wrong password or no key found", "backup_key"),
         ("Fatal: unable to open repository: dial tcp: connection refused hidden", "cannot be read .backup_repository"),
     ],

@@ -22,18 +22,25 @@ ID = "c" * 64
 class FakeEngine(Engine):
     def __init__(self, root: Path) -> None:
         super().__init__(Shell())
-        self.root = root
+        self.root_folder = root
+        self.removed: list[str] = []
+
+    def remove_project(self, project: str) -> None:
+        self.removed.append(project)
+
+    def root(self) -> Path:
+        return self.root_folder
 
     def volume(self, name: str) -> Path | None:
-        path = self.root / name
+        path = self.root_folder / name
         return path if path.is_dir() else None
 
     def make_volume(self, name: str, labels: Any = ()) -> Path:
-        (self.root / name).mkdir(exist_ok=True)
-        return self.root / name
+        (self.root_folder / name).mkdir(exist_ok=True)
+        return self.root_folder / name
 
     def remove_volume(self, name: str) -> None:
-        path = self.root / name
+        path = self.root_folder / name
         for file in path.iterdir() if path.is_dir() else []:
             file.unlink()
         if path.is_dir():
@@ -48,14 +55,17 @@ class FakeRepository(Repository):
         self.directory = directory
         self.version = version
         self.stage = directory / "backup/stage"
+        self.ids = [ID]
+        self.secrets_file = directory / "secrets.json"
 
     def snapshots(self) -> list[Snapshot]:
-        return [Snapshot(ID, "2026", "i" * 16, (str(self.stage),))]
+        return [Snapshot(each, "2026", "i" * 16, (str(self.stage),)) for each in self.ids]
 
     def manifest(self, snapshot: Snapshot) -> dict[str, Any]:
         stores = {"files": {"files": 1}, "images": {"text": "old data"}}
         return {
             "format": FORMAT, "collection_version": "0", "trigger_version": self.version, "cut": 1.0, "stores": stores,
+            "volumes": ["data"],
         }  # fmt: skip
 
     def size(self, snapshot: Snapshot) -> int:
@@ -67,7 +77,7 @@ class FakeRepository(Repository):
         (stage / "files/secrets.json").write_text(json.dumps({"encryption_key": "old"}))
         plan = {
             "name": "n", "collection_version": "0", "trigger_version": "v4.2.0", "directory": str(self.directory),
-            "secrets_file": str(self.directory / "secrets.json"), "webapp_project": "p", "webapp_container": "c",
+            "secrets_file": str(self.secrets_file), "webapp_project": "p", "webapp_container": "c",
             "webapp_start_seconds": 1, "pause": True, "stores": {"images": {"volume": "data", "labels": ["a=b"]}},
             "left_out": {}, "keep": {}, "check_percent": 0,
         }  # fmt: skip
@@ -80,6 +90,8 @@ class FakeStore:
 
     def size(self) -> int:
         return 0
+
+    def prepare(self) -> None: ...
 
     def snapshot(self) -> None: ...
 
@@ -107,6 +119,7 @@ class Host:
         self.volumes = tmp_path / "volumes"
         self.volumes.mkdir()
         self.fail: list[str] = []
+        self.secrets_file = self.directory / "secrets.json"
         if installed:
             (self.directory / "secrets.json").write_text(json.dumps({"encryption_key": "new"}))
             (self.volumes / "data").mkdir()
@@ -120,8 +133,10 @@ class Host:
     def restoring(self) -> Restore:
         return Restore(self.directory, self.engine, self.stores, lambda _: None)
 
-    def restore(self, *, replace: bool = False, wanted: str = "latest") -> dict[str, Any]:
+    def restore(self, *, replace: bool = False, wanted: str = "latest", newer: str = "") -> dict[str, Any]:
         repository = FakeRepository(self.directory)
+        repository.ids += [newer] if newer else []
+        repository.secrets_file = self.secrets_file
         chosen = self.restoring.choose(repository, wanted, None)
         return self.restoring.run(repository, chosen, "v4.5.12", replace)
 
@@ -163,13 +178,15 @@ def test_a_backup_is_restored_and_accepted(host: Host) -> None:
 
 
 def test_nothing_is_replaced_unasked(installed: Host) -> None:
-    with pytest.raises(BackupError, match=r"has an installation \(secrets.json\).*backup_restore_replace_enabled=true"):
+    with pytest.raises(
+        BackupError, match=r"has an installation \(secrets.json, volume data\).*backup_restore_replace_enabled=true"
+    ):
         installed.restore()
     assert installed.state == NEW
     assert installed.traces == set()
 
 
-@pytest.mark.parametrize("step", ["fetch", "stop", "set_aside", "put_files", "images"])
+@pytest.mark.parametrize("step", ["stop", "set_aside", "put_files", "images"])
 def test_an_interrupted_restore_goes_on(host: Host, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if step == "images":
         host.fail.append("ended")
@@ -186,7 +203,8 @@ def test_an_interrupted_restore_goes_on(host: Host, step: str, monkeypatch: pyte
         host.restore(replace=True)
     with pytest.raises(BackupError, match="not complete"):
         host.restoring.accept()
-    host.restore()
+    # The same command again: nothing but the stop of the containers was done yet.
+    host.restore(replace=step == "stop")
     assert host.state == OLD
     assert host.restoring.accept()
     assert host.traces == set()
@@ -203,19 +221,92 @@ def test_a_restore_is_taken_back(installed: Host, step: str, monkeypatch: pytest
             installed.restore(replace=True)
     else:
         installed.restore(replace=True)
-    assert installed.restoring.undo()
+    assert installed.restoring.undo(discard=not step)
     assert installed.state == NEW
     assert installed.traces == set()
-    assert not installed.restoring.undo()
+    assert not installed.restoring.undo(discard=True)
+
+
+def test_containers_go_without_the_files_of_their_projects(installed: Host) -> None:
+    (installed.directory / "secrets.json").unlink()
+    installed.restore(replace=True)
+    assert installed.engine.removed == ["trigger-gateway", "trigger-registry", "trigger-webapp"]
+
+
+def test_a_restore_that_stopped_nothing_is_begun_anew(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weeks later nobody remembers that it was to replace something."""
+    monkeypatch.setattr(Restore, "fetch", lambda *_: (_ for _ in ()).throw(BackupError("no network")))
+    with pytest.raises(BackupError, match="no network"):
+        installed.restore(replace=True)
+    monkeypatch.undo()
+    with pytest.raises(BackupError, match="backup_restore_replace_enabled=true"):
+        installed.restore()
+    assert installed.state == NEW
+
+
+def test_what_was_accepted_is_not_taken_back(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.restore(replace=True)
+    monkeypatch.setattr(FakeEngine, "remove_volume", lambda *_: (_ for _ in ()).throw(BackupError("ended")))
+    with pytest.raises(BackupError, match="ended"):
+        installed.restoring.accept()
+    monkeypatch.undo()
+    with pytest.raises(BackupError, match="trigger-backup accept"):
+        installed.restoring.undo(discard=True)
+    assert installed.restoring.accept()
+    assert installed.state == OLD
+
+
+def test_a_secrets_file_elsewhere_is_restored_and_brought_back(tmp_path: Path) -> None:
+    host = Host(tmp_path, False)
+    outside = tmp_path / "etc/secrets.json"
+    host.secrets_file = outside
+    host.restore()
+    assert json.loads(outside.read_text()) == {"encryption_key": "old"}
+    host.restoring.accept()
+    outside.write_text(json.dumps({"encryption_key": "newer"}))
+    host.restore(replace=True)
+    assert json.loads(outside.read_text()) == {"encryption_key": "old"}
+    host.restoring.undo(discard=True)
+    assert json.loads(outside.read_text()) == {"encryption_key": "newer"}
+
+
+def test_an_empty_host_is_empty_again(tmp_path: Path) -> None:
+    """With what the restore has put there, the next deployment would meet data that its secrets do not fit."""
+    host = Host(tmp_path, False)
+    host.restore()
+    assert host.restoring.undo(discard=True)
+    assert host.state == ("", "")
+
+
+def test_a_restored_installation_is_not_discarded_unasked(installed: Host) -> None:
+    installed.restore(replace=True)
+    with pytest.raises(BackupError, match="--discard"):
+        installed.restoring.undo(discard=False)
+    assert installed.state == OLD
+
+
+def test_volumes_without_files_are_not_replaced_unasked(installed: Host) -> None:
+    (installed.directory / "secrets.json").unlink()
+    with pytest.raises(BackupError, match=r"has an installation \(volume data\)"):
+        installed.restore()
+
+
+def test_a_forgotten_restore_is_not_taken_for_a_new_one(host: Host) -> None:
+    """The operator has mended the deployment by hand, and restores something else weeks later."""
+    host.restore(replace=True)
+    with pytest.raises(BackupError, match=r"a newer backup was made since.*backup_restore_snapshot=cccccccc.*accept"):
+        host.restore(newer="d" * 64)
+    host.restore(newer="d" * 64, wanted="cccccccc")
+    assert host.restoring.accept()
 
 
 def test_an_undo_that_is_interrupted_loses_nothing(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.restore(replace=True)
     monkeypatch.setattr(FakeEngine, "remove_volume", lambda *_: (_ for _ in ()).throw(BackupError("ended")))
     with pytest.raises(BackupError, match="ended"):
-        installed.restoring.undo()
+        installed.restoring.undo(discard=True)
     monkeypatch.undo()
-    assert installed.restoring.undo()
+    assert installed.restoring.undo(discard=True)
     assert installed.state == NEW
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from trigger_backup import redis as redis_store
 from trigger_backup.aside import Aside
+from trigger_backup.clickhouse import ClickHouse
 from trigger_backup.engine import Engine
-from trigger_backup.images import Images, linked
-from trigger_backup.objects import Object, inside, same
-from trigger_backup.postgres import Postgres
+from trigger_backup.images import Images, copy_links, linked
+from trigger_backup.objects import Object, digest_of, file_of, same
+from trigger_backup.postgres import TOUCH, Postgres
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.stores import Files, differences
 
@@ -77,6 +78,18 @@ def test_damage_of_a_registry_is_found(tmp_path: Path, damage: str, words: str) 
     assert words in found
 
 
+def test_uploads_are_no_part_of_a_backup(tmp_path: Path) -> None:
+    """Those that go on vanish while they are copied."""
+    digest = registry(tmp_path / "volume")
+    source = tmp_path / "volume/docker/registry/v2/repositories"
+    upload = source / "trigger/hello/_uploads/1/link"
+    upload.parent.mkdir(parents=True)
+    upload.write_text("x")
+    copy_links(source, tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy").rglob("*") if path.is_file()] == ["link"]
+    assert list(linked(tmp_path / "copy")) == [("sha256", digest)]
+
+
 # -- Redis -------------------------------------------------------------------------------------------------------------
 
 
@@ -104,10 +117,43 @@ def test_redis_gets_its_data_as_the_base_of_the_append_only_file(tmp_path: Path)
 def test_keys_that_end_by_themselves_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = redis_store.Redis(Engine(Shell()), {"container": "c", "volume": "v"})
     monkeypatch.setattr(store, "info", lambda _: {"db0": "keys=10,expires=1,avg_ttl=5"})
-    assert store.compare(FakeService(tmp_path), {"count": {"keys": 14, "expires": 5}}) == []
-    assert store.compare(FakeService(tmp_path), {"count": {"keys": 14, "expires": 4}}) == [
+    assert store.compare(FakeService(tmp_path), {"exact": True, "count": {"keys": 14, "expires": 5}}) == []
+    assert store.compare(FakeService(tmp_path), {"exact": False, "count": {"keys": 14, "expires": 4}}) == []
+    assert store.compare(FakeService(tmp_path), {"exact": True, "count": {"keys": 14, "expires": 4}}) == [
         "Redis: 9 lasting keys instead of 10"
     ]
+
+
+# -- ClickHouse --------------------------------------------------------------------------------------------------------
+
+CLICKHOUSE = {"container": "c", "user": "trigger", "volume": "v", "config": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("found", "exact", "wrong"),
+    [
+        ({"a": 2, "b": 1}, True, []),
+        ({"a": 3, "b": 1}, True, ["ClickHouse table a: 3 instead of 2"]),
+        ({"a": 3, "b": 1}, False, []),  # it was written to meanwhile
+        ({"b": 1}, False, ["ClickHouse table a is missing"]),
+    ],
+)
+def test_tables_of_clickhouse_are_compared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: dict[str, int], exact: bool, wrong: list[str]
+) -> None:
+    store = ClickHouse(Engine(Shell()), CLICKHOUSE, "")
+    monkeypatch.setattr(store, "counts", lambda _: found)
+    assert store.compare(FakeService(tmp_path), {"rows": {"a": 2, "b": 1}, "exact": exact}) == wrong
+
+
+def test_a_clickhouse_that_may_not_write_backups_is_refused_before_the_pause(tmp_path: Path) -> None:
+    config = tmp_path / "clickhouse-config.xml"
+    store = ClickHouse(Engine(Shell()), {**CLICKHOUSE, "config": str(config)}, "")
+    config.write_text("<clickhouse/>")
+    with pytest.raises(BackupError, match="Run the playbook site once"):
+        store.prepare()
+    config.write_text("<allowed_path>/var/lib/clickhouse/backups/</allowed_path>")
+    store.prepare()
 
 
 # -- Postgres ----------------------------------------------------------------------------------------------------------
@@ -127,7 +173,8 @@ class Database(Engine, Shell):
 
     def output(self, words: Sequence[str], *, data: bytes | None = None, doing: str = "") -> str:
         self.calls.append(data.decode().strip() if data else " ".join(words))
-        return "/data\n" if data == b"SHOW data_directory" else ""
+        answers = {b"SHOW data_directory": "/data\n", b"""SELECT to_regclass('"TaskRun"') IS NOT NULL""": "t\n"}
+        return answers.get(data or b"", "")
 
     def from_file(self, words: Sequence[str], path: Path, *, doing: str) -> None:
         self.calls.append(f"{words[4]} < {path.name}")
@@ -159,6 +206,8 @@ def test_a_restore_of_postgres_begins_anew_and_makes_the_slots_last(tmp_path: Pa
         "pg_restore < database.dump",
         "ANALYZE;",
         "SELECT pg_create_logical_replication_slot('runs', 'pgoutput');",
+        """SELECT to_regclass('"TaskRun"') IS NOT NULL""",
+        TOUCH.strip(),  # what the webapp had not sent to ClickHouse yet
     ]
 
 
@@ -186,17 +235,21 @@ def test_an_object_is_recognised_by_its_md5(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"content")
     tag = hashlib.md5(b"content").hexdigest()
-    assert same(file, Object("a", 7, tag))
-    assert not same(file, Object("a", 7, "0" * 32))
-    assert not same(file, Object("a", 8, tag))
-    assert same(file, Object("a", 7, f"{'0' * 32}-2"))  # in parts: its tag is no MD5
-    assert not same(tmp_path / "b", Object("b", 7, tag))
+    assert digest_of(file) == tag
+    assert same(file, tag, Object("a", 7, tag))
+    assert not same(file, tag, Object("a", 7, "0" * 32))
+    assert not same(file, tag, Object("a", 8, tag))
+    assert same(file, tag, Object("a", 7, f"{'0' * 32}-2"))  # in parts: its tag is no MD5
+    assert not same(tmp_path / "b", digest_of(tmp_path / "b"), Object("b", 7, tag))
 
 
-@pytest.mark.parametrize("name", ["../x", "a//b", "/etc/passwd", "a/./b", ""])
-def test_no_object_leaves_its_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BackupError, match="name that no file can have"):
-        inside(tmp_path, name)
+@pytest.mark.parametrize("name", ["../x", "a//b", "/etc/passwd", "a/./b", "x" * 900, "a/.b.new"])
+def test_any_name_of_an_object_has_a_file(tmp_path: Path, name: str) -> None:
+    """Tasks choose the names: none of them may end the backup, or leave the folder."""
+    file = file_of(tmp_path, name)
+    assert file.parents[1] == tmp_path
+    file.parent.mkdir()
+    file.touch()
 
 
 # -- services on their own ---------------------------------------------------------------------------------------------
