@@ -46,8 +46,8 @@ VOLUMES = {
     "trigger_seaweedfs_data",
     "trigger_registry_data",
 }
-# Of a service that is not deployed by default, and of one that knows hashes only.
-IN_NO_ENVIRONMENT = {"object_store_root_password", "registry_password"}
+# Of a service that is not deployed by default, of one that knows hashes only, and of the repository of backups.
+IN_NO_ENVIRONMENT = {"object_store_root_password", "registry_password", "backup_key"}
 # What the webapp waits for.
 DATA_SERVICES = (CONTROL_DATA | {"trigger-seaweedfs", "electric"}) - {"webapp"}
 # What the host of the fixture has.
