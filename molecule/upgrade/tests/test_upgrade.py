@@ -63,7 +63,6 @@ class Move:
 
     before: Look
     old_run: Run
-    backup: Play
     plays: tuple[Play, Play]
     after: Look
     new_run: Run
@@ -81,12 +80,11 @@ def move(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("move")
     old_run = hello.run()
     before = look(deployment)
-    backup = deployment.play(values={}, scratch=folder, playbook="selfhosted.trigger_dev.backup")
     with outages(hello.cluster.webapp) as away:
         first = deployment.play(values={"trigger_version": NEW}, scratch=folder)
     first.went_through(deployment)
     second = deployment.play(values={"trigger_version": NEW}, scratch=folder)
-    return Move(before, old_run, backup, (first, second), look(deployment), hello.run(), away)
+    return Move(before, old_run, (first, second), look(deployment), hello.run(), away)
 
 
 def test_the_old_version_worked(move: Move) -> None:
@@ -227,22 +225,3 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert (play.changes, len(play.errors)) == ([], 1), play.ending()
     assert [word for word in words if word not in play.message] == [], play.ending()
     assert differences(before, deployment.state()) == []
-
-
-def test_the_backup_of_before_is_the_way_back(move: Move, deployment: Deployment, hello: Hello, tmp_path: Path) -> None:
-    """On the host that has the newer version: that is replaced as a whole, and its leftovers are removed."""
-    assert move.backup.code == 0, move.backup.ending()
-    values = {"trigger_version": OLD, "backup_restore_replace_enabled": True}
-    restored = deployment.play(values=values, scratch=tmp_path, playbook="selfhosted.trigger_dev.backup_restore")
-    restored.went_through(deployment)
-    now = look(deployment)
-    assert {now.images[name].rpartition(":")[2] for name in (WEBAPP, SUPERVISOR)} == {OLD}
-    assert (now.rows, now.migrations, now.token, now.secrets) == (
-        move.before.rows,
-        move.before.migrations,
-        move.before.token,
-        move.before.secrets,
-    )
-    assert now.runs == move.before.runs
-    assert hello.run().status == "COMPLETED"
-    assert "replaced" not in deployment.control.output("docker volume ls -q; ls /opt/trigger/backup")
