@@ -23,7 +23,7 @@ from .images import Images
 from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
 from .postgres import Postgres
-from .process import BackupError, Shell
+from .process import BackupError, Shell, moment
 from .redis import Redis
 from .repository import Repository, Snapshot
 from .restore import Restore
@@ -109,15 +109,16 @@ def carry_out(given: argparse.Namespace) -> Any:
 def listed(snapshot: Snapshot, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Give what people and programs want to know of a backup."""
     facts = {key: manifest[key] for key in ("name", "trigger_version", "collection_version", "cut", "left_out")}
-    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest["cut"]))
-    text = f"{snapshot.id[:8]}  {moment}  {manifest['trigger_version']}  {manifest['name']}"
+    made = moment(manifest["cut"])
+    text = f"{snapshot.id[:8]}  {made}  {manifest['trigger_version']}  {manifest['name']}"
     return {"id": snapshot.id, "text": text, **facts}
 
 
 def require(repository: Repository) -> None:
     if not repository.exists():
         raise BackupError(
-            f"There is no repository at {repository.name}. Set backup_repository to where the backups are."
+            f"There is no repository at {repository.name}. Set backup_repository to where the backups are, or mount "
+            "its disk. If no backup was made yet, make one (playbook backup)."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,7 @@ class Aside:
             # As Compose would make them.
             owner = {"com.docker.compose.project": whole["name"], "com.docker.compose.volume": key}
             labels = {} if self.prefix else {**row.get("labels", {}), **owner}
-            if not self.engine.volume(self.prefix + row["name"]):
-                self.engine.make_volume(self.prefix + row["name"], [f"{name}={text}" for name, text in labels.items()])
+            self.engine.make_volume(self.prefix + row["name"], [f"{name}={text}" for name, text in labels.items()])
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         rows = {name: whole["services"][name] for name in services if name in whole["services"]}
         names = {key: {"external": True, "name": self.prefix + row["name"]} for key, row in whole["volumes"].items()}
@@ -94,36 +93,16 @@ class Aside:
             source = now / source.relative_to(before)
         return {"type": "bind", "source": str(source), "target": mount["target"], "read_only": True}
 
-    def up(self) -> None:
-        """Start all services, and wait until they are healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
-
-    def service(self, name: str) -> AsideService:
-        return AsideService(self, name)
+    def up(self, source: Path, services: Sequence[str], moved: tuple[Path, Path]) -> None:
+        """Write the project, start its services if there are any, and wait until they are healthy."""
+        if services:
+            self.write(source, services, moved)
+            self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
 
     def down(self) -> None:
         if self.written:
             self.compose("down", "--timeout", "60")
             shutil.rmtree(self.folder)
-
-
-class AsideService:
-    """One of them."""
-
-    def __init__(self, project: Aside, name: str) -> None:
-        self.project = project
-        self.name = name
-        self.container = f"{project.name}-{name}-1"
-
-    def volume(self, name: str) -> Path:
-        return volume(self.project.engine, self.project.prefix + name)
-
-    def stop(self) -> None:
-        self.project.engine.stop(self.container)
-
-    def start(self) -> None:
-        self.project.engine.start(self.container)
-        self.project.engine.wait(self.container, self.project.wait_seconds)
 
 
 class Volumes:
@@ -135,7 +114,7 @@ class Volumes:
         self.project = project
 
     def volume(self, name: str) -> Path:
-        return volume(self.project.engine, self.project.prefix + name)
+        return self.project.engine.make_volume(self.project.prefix + name)
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -144,5 +123,16 @@ class Volumes:
         """Nothing runs."""
 
 
-def volume(engine: Engine, name: str) -> Path:
-    return engine.volume(name) or engine.make_volume(name)
+class AsideService(Volumes):
+    """A service of the project."""
+
+    def __init__(self, project: Aside, name: str) -> None:
+        super().__init__(project)
+        self.container = f"{project.name}-{name}-1"
+
+    def stop(self) -> None:
+        self.project.engine.stop(self.container)
+
+    def start(self) -> None:
+        self.project.engine.start(self.container)
+        self.project.engine.wait(self.container, self.project.wait_seconds)

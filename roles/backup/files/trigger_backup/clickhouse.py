@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .process import BackupError, Shell
-from .stores import Facts, Files, Service, differences
+from .process import BackupError, Shell, remove_folder
+from .stores import Facts, Files, Service, Store, differences
 
 # In the container. The webapp's configuration of ClickHouse allows it.
 FOLDER = "/var/lib/clickhouse/backups"
@@ -25,7 +25,7 @@ RUNS = "trigger_dev.task_runs_v2"
 HOLD_SECONDS = 5.0
 
 
-class ClickHouse:
+class ClickHouse(Store):
     """The analytics of the webapp."""
 
     name = "clickhouse"
@@ -112,12 +112,7 @@ class ClickHouse:
         }
 
     def _folder(self) -> Path:
-        found = self.engine.volume(self.volume)
-        if not found:
-            raise BackupError(
-                f"The volume {self.volume} of ClickHouse does not exist. Deploy the webapp first (playbook site)."
-            )
-        return found / "backups"
+        return self.engine.folder(self.volume) / "backups"
 
     def release(self) -> None:
         if not self.engine.running(self.container):
@@ -133,8 +128,7 @@ class ClickHouse:
         owner = folder.parent.stat()
         shutil.chown(folder, owner.st_uid, owner.st_gid)
         place = folder / facts["backup"]
-        if place.exists():
-            shutil.rmtree(place)
+        remove_folder(place)
         Shell().output(["cp", "--archive", str(files.at(facts["paths"]["backup"])), str(place)])
         try:
             wanted = sorted({name.partition(".")[0] for name in facts["rows"]})
@@ -148,8 +142,9 @@ class ClickHouse:
         finally:
             shutil.rmtree(place)
 
-    def level(self, container: str, facts: Mapping[str, Any]) -> None:
+    def level(self, service: Service, facts: Mapping[str, Any]) -> None:
         """Delete runs that were made after the cut: Postgres does not know them."""
+        container = service.container
         self.ask(container, "SYSTEM START MERGES")
         if RUNS not in facts["rows"]:
             return

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .plan import FORMAT, Plan, identity, read_json, secrets_of, volumes_of, write_json
-from .process import BackupError
+from .plan import FORMAT, Plan, identity, read_json, secrets_of, write_json
+from .process import BackupError, require_room
 from .repository import MANIFEST, Repository
 from .stores import Facts, Store
 
@@ -22,8 +21,6 @@ STATUS = "status.json"
 PAUSED = "webapp_is_stopped"
 # In its container.
 WEBAPP_PORT = 3000
-# Room that must stay on the disk, beside what the copy takes.
-SPARE = 2**28
 
 Say = Callable[[str], None]
 
@@ -138,7 +135,7 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
             "cut": cut,
             "pause_seconds": pause["seconds"],
             "paused": plan.pause,
-            "volumes": volumes_of(plan),
+            "volumes": plan.volumes,
             "stores": facts,
             "left_out": dict(plan.left_out),
         }
@@ -160,7 +157,7 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
 
 def running_version(plan: Plan, engine: Engine) -> str:
     """Give the version that the data is of: the inventory may want another one already."""
-    found = re.search(r":(v\d+\.\d+\.\d+[^@]*)", engine.image(plan.webapp_container).get("name", ""))
+    found = re.search(r":(v\d+\.\d+\.\d+[^@]*)", engine.image(plan.webapp_container))
     return found[1] if found else plan.trigger_version
 
 
@@ -189,17 +186,7 @@ def check_space(plan: Plan, engine: Engine, stores: Sequence[Store]) -> None:
     plan.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     sizes = {store.name: store.size() for store in stores}
     in_volume = sizes.pop("clickhouse", 0)
-    check_free(plan.home, sum(sizes.values()) + SPARE - used(plan.stage))
-    check_free(engine.root(), in_volume + SPARE)
-
-
-def check_free(folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise BackupError(
-            f"{folder} has {free // 2**20} MiB free; a backup needs up to {need // 2**20} MiB there for "
-            "temporary copies of the stores. Free space there, or mount a larger disk."
-        )
+    require_room({plan.home: sum(sizes.values()) - used(plan.stage), engine.root(): in_volume}, "a backup")
 
 
 def used(folder: Path) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ class Engine:
             raise BackupError(f"The container {container} does not run. Deploy the installation first (playbook site).")
         return str(addresses[0])
 
-    def image(self, container: str) -> dict[str, str]:
-        """Give the name and the id of the image of a container."""
+    def image(self, container: str) -> str:
+        """Give the name of the image of a container."""
         found = self.inspect(container)
-        return {"name": found["Config"]["Image"], "id": found["Image"]} if found else {}
+        return str(found["Config"]["Image"]) if found else ""
 
     def program(self, container: str, *words: str) -> list[str]:
         """Give the command line of a program in a container."""
@@ -62,31 +62,32 @@ class Engine:
 
     def wait(self, container: str, seconds: float) -> None:
         """Wait until a container is healthy."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = self.inspect(container)
-            state = found["State"] if found else {}
-            health = state.get("Health", {}).get("Status", "healthy" if state.get("Running") else "")
-            if health == "healthy":
-                return
-            if time.monotonic() > deadline:
-                raise BackupError(f"{container} was not healthy within {seconds:.0f} s (docker logs {container}).")
-            time.sleep(0.3)
+        self._until(lambda: self._is_healthy(container), seconds, container, "was not healthy")
 
     def answers(self, container: str, port: int, path: str, seconds: float) -> None:
         """Wait until a container answers a request over HTTP."""
+        self._until(lambda: self._has_answer(container, port, path), seconds, container, "did not answer")
+
+    def _until(self, question: Callable[[], bool], seconds: float, container: str, failure: str) -> None:
         deadline = time.monotonic() + seconds
-        while True:
-            try:
-                connection = http.client.HTTPConnection(self.address(container), port, timeout=5)
-                connection.request("GET", path)
-                if connection.getresponse().status == 200:
-                    return
-            except (OSError, http.client.HTTPException, BackupError):
-                pass  # not yet
+        while not question():
             if time.monotonic() > deadline:
-                raise BackupError(f"{container} did not answer within {seconds:.0f} s (docker logs {container}).")
+                raise BackupError(f"{container} {failure} within {seconds:.0f} s (docker logs {container}).")
             time.sleep(0.2)
+
+    def _is_healthy(self, container: str) -> bool:
+        found = self.inspect(container)
+        state = found["State"] if found else {}
+        health = state.get("Health", {}).get("Status", "healthy" if state.get("Running") else "")
+        return bool(health == "healthy")
+
+    def _has_answer(self, container: str, port: int, path: str) -> bool:
+        try:
+            connection = http.client.HTTPConnection(self.address(container), port, timeout=5)
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException, BackupError):
+            return False  # not yet
 
     def volume(self, name: str) -> Path | None:
         """Give the folder of a volume; none if there is no such volume."""

@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .plan import Plan
-from .process import Shell
-from .stores import Facts, Files, Service
+from .process import Shell, remove_folder
+from .stores import Facts, Store
 
 FOLDER = "files"
 PLAN = "plan.json"
 
 
-class Installation:
-    """The files; there is no service to them."""
+class Installation(Store):
+    """The files. A restore puts them in place before any service starts."""
 
     name = "files"
 
@@ -31,27 +29,15 @@ class Installation:
     def size(self) -> int:
         return sum(file.lstat().st_size for part in self.parts() for file in [part, *part.rglob("*")])
 
-    def prepare(self) -> None:
-        """Nothing has to be waited for."""
-
     def snapshot(self) -> None:
         """Copy them at once: they are few, and tokens have to fit the database."""
         target = self.plan.stage / FOLDER
-        shutil.rmtree(target, ignore_errors=True)
+        remove_folder(target)
         target.mkdir(parents=True, mode=0o700)
-        outside = [] if self.plan.directory in self.plan.secrets_file.parents else [str(self.plan.secrets_file)]
+        outside = [str(self.plan.secrets_file)] if self.plan.secrets_are_outside else []
         Shell().output(["cp", "--archive", *map(str, self.parts()), *outside, str(target)])
         shutil.copy2(self.plan.home / PLAN, self.plan.stage / PLAN)
 
     def copy(self, stage: Path) -> Facts:
         found = sorted(str(path.relative_to(stage / FOLDER)) for path in (stage / FOLDER).rglob("*") if path.is_file())
         return {"files": len(found)}
-
-    def release(self) -> None:
-        """Nothing is held."""
-
-    def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
-        """They are put in place before any service starts."""
-
-    def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
-        return []

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from .engine import Engine
-from .process import BackupError, Shell
-from .stores import Facts, Files, Service
+from .process import Shell, digest_of, remove_folder
+from .stores import Facts, Files, Service, Store
 
 TREE = "docker/registry/v2"
 LINKS = "registry/repositories"
 DIGEST = re.compile(r"(\w+):([0-9a-f]{64})\Z")
 
 
-class Images:
+class Images(Store):
     """The bundled registry, where its images are in a volume."""
 
     name = "images"
@@ -36,29 +35,14 @@ class Images:
         self.lock: IO[bytes] | None = None
 
     def tree(self) -> Path:
-        found = self.engine.volume(self.volume)
-        if not found:
-            raise BackupError(
-                f"The volume {self.volume} of the registry does not exist. Deploy the registry first (playbook site)."
-            )
-        return found / TREE
-
-    def size(self) -> int:
-        """Only links are copied; the rest is read where it is."""
-        return 0
-
-    def prepare(self) -> None:
-        """Nothing has to be waited for."""
-
-    def snapshot(self) -> None:
-        """What is pushed meanwhile does not hurt."""
+        return self.engine.folder(self.volume) / TREE
 
     def copy(self, stage: Path) -> Facts:
         """Copy the links before anything reads the files: a push writes them in the other order."""
         self.lock = open(self.lock_file, "rb")  # noqa: SIM115
         fcntl.flock(self.lock, fcntl.LOCK_SH)  # it waits for a collection of garbage
         links = stage / LINKS
-        shutil.rmtree(links, ignore_errors=True)
+        remove_folder(links)
         links.parent.mkdir(parents=True, exist_ok=True)
         source = self.tree() / "repositories"
         if not source.is_dir():  # nothing was ever pushed
@@ -76,7 +60,7 @@ class Images:
             return
         service.stop()
         tree = service.volume(self.volume) / TREE
-        shutil.rmtree(tree, ignore_errors=True)
+        remove_folder(tree)
         tree.mkdir(parents=True)
         for name, source in (("blobs", files.at(facts["paths"]["blobs"])), ("repositories", files.stage / LINKS)):
             Shell().output(["cp", "--archive", str(source), str(tree / name)])
@@ -114,11 +98,3 @@ def linked(links: Path) -> Iterator[tuple[str, str]]:
             found = DIGEST.match(Path(parent, "link").read_text().strip())
             if found:
                 yield found[1], found[2]
-
-
-def digest_of(algorithm: str, path: Path) -> str:
-    digest = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            digest.update(block)
-    return digest.hexdigest()

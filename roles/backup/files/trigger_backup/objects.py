@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 
 from .engine import Engine
 from .plan import read_json, write_json
-from .process import BackupError
+from .process import BackupError, digest_of
 from .sigv4 import Key, headers, path, query_text
-from .stores import Facts, Files, Service
+from .stores import Facts, Files, Service, Store
 
 FOLDER = "objects"
 # Name -> size and MD5 of each.
@@ -95,7 +95,7 @@ def file_of(folder: Path, name: str) -> Path:
     return folder / digest[:2] / digest
 
 
-class Objects:
+class Objects(Store):
     """The bundled object store."""
 
     name = "objects"
@@ -116,12 +116,6 @@ class Objects:
     def size(self) -> int:
         return sum(each.size for each in self.reach(self.container).objects())
 
-    def prepare(self) -> None:
-        """Nothing has to be waited for."""
-
-    def snapshot(self) -> None:
-        """What a run stores meanwhile does not hurt."""
-
     def copy(self, stage: Path) -> Facts:
         """Bring the copy of the last backup up to date, and write what is in it."""
         folder = stage / FOLDER
@@ -130,12 +124,12 @@ class Objects:
         index: dict[str, list[Any]] = {}
         for each in list(bucket.objects()):
             file = file_of(folder, each.name)
-            digest = digest_of(file)
+            digest = md5_of(file)
             if not same(file, digest, each):
                 file.parent.mkdir(exist_ok=True)
                 fresh = file.with_suffix(".new")
                 bucket.get(each.name, fresh)
-                digest = digest_of(fresh)
+                digest = md5_of(fresh)
                 if not same(fresh, digest, each):
                     raise BackupError(f"The object {each.name} was not read whole. Start the backup again.")
                 os.replace(fresh, file)
@@ -145,9 +139,6 @@ class Objects:
             file.unlink()
         write_json(stage / INDEX, index)
         return {"objects": len(index), "bytes": sum(size for size, _ in index.values())}
-
-    def release(self) -> None:
-        """The copy stays for the next backup."""
 
     def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
         self.engine.ask(service.container, "sh", "-euc", self.script, "sh", self.bucket, doing="Creating the bucket")
@@ -179,12 +170,6 @@ def fits(wanted: Object, size: int, digest: str) -> bool:
     return size == wanted.size and ("-" in wanted.tag or digest == wanted.tag)
 
 
-def digest_of(file: Path) -> str:
+def md5_of(file: Path) -> str:
     """Give the MD5 of a file, nothing if it is missing."""
-    if not file.is_file():
-        return ""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(file, "rb") as content:
-        for block in iter(lambda: content.read(BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return digest_of("md5", file) if file.is_file() else ""

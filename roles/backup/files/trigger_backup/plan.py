@@ -46,7 +46,6 @@ class Plan:
     # Where all files of the installation are.
     directory: Path
     secrets_file: Path
-    webapp_project: str
     webapp_container: str
     webapp_start_seconds: int
     pause: bool
@@ -60,6 +59,20 @@ class Plan:
     @property
     def webapp_directory(self) -> Path:
         return self.directory / "webapp"
+
+    @property
+    def secrets_are_outside(self) -> bool:
+        """Tell whether the secrets are somewhere else than the other files."""
+        return self.directory not in self.secrets_file.parents
+
+    @property
+    def volumes(self) -> list[str]:
+        return [row["volume"] for row in self.stores.values() if row.get("volume")]
+
+    @property
+    def services(self) -> list[str]:
+        """Those that hold the stores, by their names in the project of the webapp."""
+        return [row["service"] for row in self.stores.values() if row.get("service")]
 
     @property
     def home(self) -> Path:
@@ -126,7 +139,3 @@ def known_identity(target: Target, replaced: bool = False) -> str | None:
         return target.installation or None
     key = secrets_of(target.secrets_file).get("encryption_key", "")
     return identity(key) if key else None
-
-
-def volumes_of(plan: Plan) -> list[str]:
-    return [row["volume"] for row in plan.stores.values() if row.get("volume")]

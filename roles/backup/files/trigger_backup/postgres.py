@@ -10,7 +10,7 @@ from typing import Any
 
 from .engine import Engine
 from .process import BackupError
-from .stores import Facts, Files, Service, differences
+from .stores import Facts, Files, Service, Store, differences
 
 DUMP = "postgres/database.dump"
 GLOBALS = "postgres/globals.sql"
@@ -60,7 +60,7 @@ class Session:
         self.process.communicate()
 
 
-class Postgres:
+class Postgres(Store):
     """The database of the webapp."""
 
     name = "postgres"
@@ -87,9 +87,6 @@ class Postgres:
     def size(self) -> int:
         """The server compresses large values, and the dump holds them as they are."""
         return 2 * int(self.sql(self.container, "SELECT pg_database_size(current_database())")[0][0])
-
-    def prepare(self) -> None:
-        """Nothing has to be waited for."""
 
     def snapshot(self) -> None:
         self.session = Session(self.psql(self.container))

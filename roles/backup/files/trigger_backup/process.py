@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 SAID = 800  # characters of an error that are passed on
+SPARE = 2**28  # bytes that must stay free on a disk
 
 
 class BackupError(Exception):
@@ -18,10 +22,44 @@ class BackupError(Exception):
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:
     """Give the last of what a program said."""
-    text = (done.stderr or b"").decode(errors="replace").strip() or (done.stdout or b"").decode(
-        errors="replace"
-    ).strip()
-    return text[-SAID:] or f"exit code {done.returncode}"
+    texts = [(part or b"").decode(errors="replace").strip() for part in (done.stderr, done.stdout)]
+    return (texts[0] or texts[1])[-SAID:] or f"exit code {done.returncode}"
+
+
+def moment(seconds: float) -> str:
+    """Give a time as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there. One that cannot be removed is an error."""
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def digest_of(algorithm: str, path: Path) -> str:
+    """Give the digest of a file, without having all of it in memory."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def require_room(needs: Mapping[Path, int], doing: str) -> None:
+    """Refuse what would fill a disk: several folders may be on one. Some room is left on each."""
+    places: dict[int, tuple[Path, int]] = {}
+    for folder, size in needs.items():
+        device = folder.stat().st_dev
+        place, sum_of_others = places.get(device, (folder, SPARE))
+        places[device] = (place, sum_of_others + size)
+    for folder, need in places.values():
+        free = shutil.disk_usage(folder).free
+        if free < need:
+            raise BackupError(
+                f"{folder} has {free // 2**20} MiB free; {doing} needs up to {need // 2**20} MiB there. Free space "
+                "there, or mount a larger disk."
+            )
 
 
 class Shell:

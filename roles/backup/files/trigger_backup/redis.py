@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .process import BackupError
-from .stores import Facts, Files, Service
+from .process import BackupError, remove_folder
+from .stores import Facts, Files, Service, Store
 
 FILE = "redis/dump.rdb"
 # A server with appendonly ignores a dump.rdb; as the base of its append-only file it reads it (measured).
@@ -26,7 +26,7 @@ HOLD_SECONDS = 5.0
 MANIFEST = f"file {BASE} seq 1 type b\n"
 
 
-class Redis:
+class Redis(Store):
     """The queues of the webapp."""
 
     name = "redis"
@@ -106,7 +106,7 @@ class Redis:
         folder = service.volume(self.volume)
         owner = folder.stat()
         (folder / "dump.rdb").unlink(missing_ok=True)
-        shutil.rmtree(folder / APPEND, ignore_errors=True)
+        remove_folder(folder / APPEND)
         (folder / APPEND).mkdir()
         shutil.copyfile(files.stage / FILE, folder / APPEND / BASE)
         (folder / APPEND / "appendonly.aof.manifest").write_text(MANIFEST)

@@ -134,9 +134,7 @@ class Repository:
 
     def manifest(self, snapshot: Snapshot) -> dict[str, Any]:
         """Read what a backup says about itself."""
-        text = self.restic(
-            "--no-lock", "dump", snapshot.id, f"{snapshot.stage}/{MANIFEST}", doing="Reading the manifest"
-        )
+        text = self.reads("dump", snapshot.id, f"{snapshot.stage}/{MANIFEST}", doing="Reading the manifest")
         found: dict[str, Any] = json.loads(text)
         return found
 
@@ -167,15 +165,11 @@ class Repository:
 
     def fetch(self, snapshot: Snapshot, folder: Path) -> None:
         """Write everything of a backup below a folder, as it was."""
-        self.restic(
-            "--no-lock", "restore", snapshot.id, "--target", str(folder), "--quiet", doing="Fetching the backup"
-        )
+        self.reads("restore", snapshot.id, "--target", str(folder), "--quiet", doing="Fetching the backup")
 
     def size(self, snapshot: Snapshot) -> int:
         """Give the bytes that a backup takes when it is fetched."""
-        text = self.restic(
-            "--no-lock", "stats", snapshot.id, "--mode", "restore-size", "--json", doing="Measuring the backup"
-        )
+        text = self.reads("stats", snapshot.id, "--mode", "restore-size", "--json", doing="Measuring the backup")
         return int(json.loads(text)["total_size"])
 
 

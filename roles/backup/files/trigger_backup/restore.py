@@ -6,18 +6,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .aside import Aside, Volumes
-from .clickhouse import ClickHouse
+from .aside import Aside, AsideService, Volumes
 from .engine import Engine
 from .files import FOLDER, PLAN
-from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, volumes_of, write_json
-from .process import BackupError, Shell
+from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, write_json
+from .process import BackupError, Shell, moment, remove_folder, require_room
 from .repository import Repository, Snapshot
 from .stores import Files, Store
 
@@ -32,7 +30,6 @@ OUTSIDE = ".secrets_file"
 PROJECT = "trigger-backup-restore"
 # Compose projects of a control host, those that use the networks of others first.
 PROJECTS = ("trigger-gateway", "trigger-registry", "trigger-webapp")
-SPARE = 2**28
 
 Say = Callable[[str], None]
 StoresOf = Callable[[Plan, Engine, Mapping[str, str]], Sequence[Store]]
@@ -84,11 +81,11 @@ class Restore:
         if "stop" not in self.state.get("done", []):
             self.forget()
             self.check_target(manifest, replace)
-            check_room(self.engine, self.home, repository.size(snapshot))
+            require_room_twice(self.engine, self.home, repository.size(snapshot), "a restore")
             self.keep(snapshot=snapshot.id, newest=repository.snapshots()[-1].id, targets=manifest["volumes"])
         if COMPLETE not in self.state.get("done", []):
             self.carry_out(repository, snapshot, manifest)
-        shutil.rmtree(self.home / FETCHED, ignore_errors=True)
+        remove_folder(self.home / FETCHED)
         return {"snapshot": snapshot.id, "cut": manifest["cut"], "trigger_version": manifest["trigger_version"]}
 
     def carry_out(self, repository: Repository, snapshot: Snapshot, manifest: Mapping[str, Any]) -> None:
@@ -126,15 +123,12 @@ class Restore:
         step: Callable[[str, str, Callable[[], None]], None],
     ) -> None:
         aside = self.aside(plan.webapp_start_seconds)
-        services = [row["service"] for row in plan.stores.values() if row.get("service")]
         left = [store for store in stores if store.name not in self.state.get("done", [])]
         if not left:
             return
         try:
-            if services:
-                self.say("Starting the stores on their own")
-                aside.write(plan.webapp_directory, services, (plan.directory, plan.directory))
-                aside.up()
+            self.say("Starting the stores on their own")
+            aside.up(plan.webapp_directory, plan.services, (plan.directory, plan.directory))
             for store in left:
                 facts = manifest["stores"][store.name]
                 put = partial(put_store, aside, plan, store, files, facts)
@@ -151,7 +145,7 @@ class Restore:
         volumes = [name for name in manifest["volumes"] if holds(self.engine.volume(name))]
         found = files + [f"volume {name}" for name in volumes]
         if found and not replace:
-            made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest["cut"]))
+            made = moment(manifest["cut"])
             raise BackupError(
                 f"{self.directory} has an installation ({', '.join(found[:6])}). Its data would be replaced by "
                 f"that of {made}. If that is meant, set backup_restore_replace_enabled=true: what is there now is kept "
@@ -159,7 +153,7 @@ class Restore:
             )
 
     def fetch(self, repository: Repository, snapshot: Snapshot) -> None:
-        shutil.rmtree(self.home / FETCHED, ignore_errors=True)
+        remove_folder(self.home / FETCHED)
         (self.home / FETCHED).mkdir(mode=0o700)
         repository.fetch(snapshot, self.home / FETCHED)
 
@@ -173,7 +167,7 @@ class Restore:
         target = self.home / REPLACED
         target.mkdir(exist_ok=True, mode=0o700)
         moved: list[str] = self.state.get("volumes", [])
-        for name in volumes_of(plan):
+        for name in plan.volumes:
             folder = self.engine.volume(name)
             if folder and holds(folder):
                 if name not in moved:
@@ -182,19 +176,19 @@ class Restore:
                 move(folder, self.engine.make_volume(name + SUFFIX))
         for path in [*(path for path in self.directory.iterdir() if path != self.home)]:
             os.replace(path, target / path.name)
-        if is_outside(plan) and plan.secrets_file.exists():
+        if plan.secrets_are_outside and plan.secrets_file.exists():
             os.replace(shutil.copy2(plan.secrets_file, target / "outside.new"), target / OUTSIDE)
             self.keep(outside=str(plan.secrets_file))
 
     def put_files(self, plan: Plan, files: Files) -> None:
         source = files.stage / FOLDER
         for path in source.iterdir():
-            outside = path.name == plan.secrets_file.name and is_outside(plan)
+            outside = path.name == plan.secrets_file.name and plan.secrets_are_outside
             target = plan.secrets_file.parent if outside else self.directory
             target.mkdir(parents=True, exist_ok=True)
             Shell().output(["cp", "--archive", "--remove-destination", str(path), str(target)])
         for row in plan.stores.values():
-            if row.get("labels") and not self.engine.volume(row["volume"]):
+            if row.get("labels"):
                 self.engine.make_volume(row["volume"], row["labels"])
 
     # -- afterwards --------------------------------------------------------------------------------------------------
@@ -209,7 +203,7 @@ class Restore:
         self.aside(1).down()
         for name in self.state.get("volumes", []):
             self.engine.remove_volume(name + SUFFIX)
-        shutil.rmtree(self.home / REPLACED, ignore_errors=True)
+        remove_folder(self.home / REPLACED)
         self.forget()
         return True
 
@@ -231,7 +225,7 @@ class Restore:
             self.bring_back("set_aside" in state["done"])
         for name in state.get("volumes", []):
             self.engine.remove_volume(name + SUFFIX)
-        shutil.rmtree(self.home / REPLACED, ignore_errors=True)
+        remove_folder(self.home / REPLACED)
         self.forget()
         return True
 
@@ -262,20 +256,19 @@ class Restore:
             os.replace(path, self.directory / path.name) if not outside else shutil.copy2(path, self.state["outside"])
 
     def forget(self) -> None:
-        shutil.rmtree(self.home / FETCHED, ignore_errors=True)
+        remove_folder(self.home / FETCHED)
         (self.home / STATE).unlink(missing_ok=True)
 
 
 def put_store(aside: Aside, plan: Plan, store: Store, files: Files, facts: Mapping[str, Any]) -> None:
     """Restore one store, and see that it is as it was."""
     row = plan.stores.get(store.name, {})
-    service = aside.service(row["service"]) if row.get("service") else Volumes(aside)
+    service = AsideService(aside, row["service"]) if row.get("service") else Volumes(aside)
     store.restore(service, files, facts)
     wrong = store.compare(service, facts)
     if wrong:
         raise BackupError(f"The restored {store.name} is not as the backup says: {'; '.join(wrong[:5])}")
-    if isinstance(store, ClickHouse):
-        store.level(service.container, facts)
+    store.level(service, facts)
 
 
 def check_manifest(manifest: Mapping[str, Any], snapshot: Snapshot, wanted_version: str) -> None:
@@ -298,24 +291,9 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
 
 
-def check_room(engine: Engine, folder: Path, size: int) -> None:
+def require_room_twice(engine: Engine, folder: Path, size: int, doing: str) -> None:
     """Fetched and put into volumes, everything is there twice for a while."""
-    needs: dict[int, int] = {}
-    places = {folder: folder.stat().st_dev, engine.root(): engine.root().stat().st_dev}
-    for device in places.values():
-        needs[device] = needs.get(device, SPARE) + size
-    for place, device in places.items():
-        free = shutil.disk_usage(place).free
-        if free < needs[device]:
-            raise BackupError(
-                f"{place} has {free // 2**20} MiB free, and {needs[device] // 2**20} MiB are needed. Free space "
-                "there, or mount a larger disk."
-            )
-
-
-def is_outside(plan: Plan) -> bool:
-    """Tell whether the secrets are somewhere else than the other files."""
-    return plan.directory not in plan.secrets_file.parents
+    require_room({folder: size, engine.root(): size}, doing)
 
 
 def holds(folder: Path | None) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from .process import BackupError
-
 Facts = dict[str, Any]
 
 
@@ -27,25 +25,30 @@ class Service(Protocol):
         """Start it and wait until it is healthy."""
 
 
-class Store(Protocol):
-    """A part of the installation that holds data."""
+class Store:
+    """A part of the installation that holds data. What a store need not do is not written there."""
 
-    name: str
+    name = ""
 
     def size(self) -> int:
         """Give the bytes that a copy takes beside the data, at most."""
+        return 0
 
     def prepare(self) -> None:
         """See that the state can be held, and wait for what would delay that. The webapp still runs."""
 
     def snapshot(self) -> None:
-        """Hold on to the present state. The webapp does not run meanwhile, so this must be short."""
+        """Hold on to the present state. The webapp does not run meanwhile, so this must be short.
+
+        A store to which new data does no harm need not hold it.
+        """
 
     def copy(self, stage: Path) -> Facts:
         """Copy the state that was held, and tell what it consists of. `paths` names folders outside of the stage.
 
         `exact`: whether the counts are those of the copy, see compare.
         """
+        raise NotImplementedError
 
     def release(self) -> None:
         """Let go of the state, whatever became of it. What an interrupted backup has left goes, too."""
@@ -55,6 +58,10 @@ class Store(Protocol):
 
     def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
         """Tell what of a restored state is not as it was."""
+        return []
+
+    def level(self, service: Service, facts: Mapping[str, Any]) -> None:
+        """Make a restored state fit those of the other stores."""
 
 
 class Files:
@@ -80,8 +87,3 @@ def differences(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) 
         for name in sorted({*wanted, *found})
         if wanted.get(name) != found.get(name)
     ]
-
-
-def need(condition: object, message: str) -> None:
-    if not condition:
-        raise BackupError(message)

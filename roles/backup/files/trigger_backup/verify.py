@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from .create import forget, note
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .plan import Plan, plan_of, secrets_of
+from .process import remove_folder
 from .repository import Repository, Snapshot
-from .restore import Say, StoresOf, check_manifest, check_room, put_store
+from .restore import Say, StoresOf, check_manifest, put_store, require_room_twice
 from .stores import Files
 
 PROJECT = "trigger-backup-verify"
@@ -58,22 +58,19 @@ class Trial:
         self.aside.down()
         for name in self.engine.volumes(self.aside.prefix):
             self.engine.remove_volume(name)
-        shutil.rmtree(self.fetched, ignore_errors=True)
+        remove_folder(self.fetched)
 
     def _run(self, repository: Repository, snapshot: Snapshot) -> None:
         manifest = repository.manifest(snapshot)
         check_manifest(manifest, snapshot, "")
-        check_room(self.engine, self.home, repository.size(snapshot))
+        require_room_twice(self.engine, self.home, repository.size(snapshot), "its test")
         self.say("Fetching the backup")
         self.fetched.mkdir(mode=0o700)
         repository.fetch(snapshot, self.fetched)
         files = Files(self.fetched, Path(snapshot.stage))
         plan = plan_of(files.stage / PLAN)
         here = files.stage / FOLDER
-        services = [row["service"] for row in plan.stores.values() if row.get("service")]
-        if services:
-            self.aside.write(here / "webapp", services, (plan.directory, here))
-            self.aside.up()
+        self.aside.up(here / "webapp", plan.services, (plan.directory, here))
         for store in self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_file.name)):
             self.say(f"Restoring {store.name} on its own")
             put_store(self.aside, plan, store, files, manifest["stores"][store.name])

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trigger_backup import create as making
+from trigger_backup import process
 from trigger_backup.create import PAUSED, check_space, create, note, open_repository, resume
 from trigger_backup.engine import Engine
 from trigger_backup.plan import Plan, identity, plan_of
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.repository import Repository, Snapshot
-from trigger_backup.stores import Facts
+from trigger_backup.stores import Facts, Store
 
 KEY = "e" * 32
 WEBAPP = "trigger-webapp-webapp-1"
@@ -33,8 +33,8 @@ class FakeEngine(Engine):
     def running(self, container: str) -> bool:
         return self.up
 
-    def image(self, container: str) -> dict[str, str]:
-        return {"name": self.name}
+    def image(self, container: str) -> str:
+        return self.name
 
     def root(self) -> Path:
         return Path("/")
@@ -80,7 +80,7 @@ class FakeRepository(Repository):
         self.calls.append("prune")
 
 
-class FakeStore:
+class FakeStore(Store):
     name = "postgres"
 
     def __init__(self, engine: FakeEngine, fails: str = "", bytes_needed: int = 0) -> None:
@@ -108,11 +108,6 @@ class FakeStore:
     def release(self) -> None:
         self.step("release")
 
-    def restore(self, service: Any, files: Any, facts: Any) -> None: ...
-
-    def compare(self, service: Any, facts: Any) -> list[str]:
-        return []
-
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
@@ -121,7 +116,7 @@ def plan(tmp_path: Path) -> Plan:
     (tmp_path / "secrets.json").write_text(json.dumps({"encryption_key": KEY}))
     content = {
         "name": "https://trigger.example.com", "collection_version": "0.1.0", "trigger_version": "v4.2.0",
-        "directory": str(tmp_path), "secrets_file": str(tmp_path / "secrets.json"), "webapp_project": "trigger-webapp",
+        "directory": str(tmp_path), "secrets_file": str(tmp_path / "secrets.json"),
         "webapp_container": WEBAPP, "webapp_start_seconds": 5, "pause": True, "stores": {"postgres": {}},
         "left_out": {"redis": "Redis is external"}, "keep": {"daily": 7}, "check_percent": 10,
     }  # fmt: skip
@@ -269,6 +264,6 @@ def test_a_full_disk_is_refused_before_the_webapp_is_stopped(plan: Plan, monkeyp
         make(plan, engine, store)
     assert engine.calls == []
     check_space(plan, engine, [FakeStore(engine)])
-    monkeypatch.setattr(making, "SPARE", 2**62)
+    monkeypatch.setattr(process, "SPARE", 2**62)
     with pytest.raises(BackupError, match="MiB free"):
         check_space(plan, engine, [FakeStore(engine)])

@@ -14,7 +14,7 @@ from trigger_backup.plan import FORMAT, Plan
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.repository import Repository, Snapshot
 from trigger_backup.restore import Restore, check_manifest, number
-from trigger_backup.stores import Facts
+from trigger_backup.stores import Store
 
 ID = "c" * 64
 
@@ -77,37 +77,22 @@ class FakeRepository(Repository):
         (stage / "files/secrets.json").write_text(json.dumps({"encryption_key": "old"}))
         plan = {
             "name": "n", "collection_version": "0", "trigger_version": "v4.2.0", "directory": str(self.directory),
-            "secrets_file": str(self.secrets_file), "webapp_project": "p", "webapp_container": "c",
+            "secrets_file": str(self.secrets_file), "webapp_container": "c",
             "webapp_start_seconds": 1, "pause": True, "stores": {"images": {"volume": "data", "labels": ["a=b"]}},
             "left_out": {}, "keep": {}, "check_percent": 0,
         }  # fmt: skip
         (stage / "plan.json").write_text(json.dumps(plan))
 
 
-class FakeStore:
+class FakeStore(Store):
     def __init__(self, name: str, fail: list[str]) -> None:
         self.name, self.fail = name, fail
-
-    def size(self) -> int:
-        return 0
-
-    def prepare(self) -> None: ...
-
-    def snapshot(self) -> None: ...
-
-    def copy(self, stage: Path) -> Facts:
-        return {}
-
-    def release(self) -> None: ...
 
     def restore(self, service: Any, files: Any, facts: Any) -> None:
         if self.name == "images":
             if self.fail:
                 raise BackupError(self.fail.pop())
             (service.volume("data") / "data").write_text(facts["text"])
-
-    def compare(self, service: Any, facts: Any) -> list[str]:
-        return []
 
 
 class Host:

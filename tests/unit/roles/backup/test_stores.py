@@ -15,7 +15,7 @@ from trigger_backup.aside import Aside
 from trigger_backup.clickhouse import ClickHouse
 from trigger_backup.engine import Engine
 from trigger_backup.images import Images, copy_links, linked
-from trigger_backup.objects import Object, digest_of, file_of, same
+from trigger_backup.objects import Object, file_of, md5_of, same
 from trigger_backup.postgres import TOUCH, Postgres
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.stores import Files, differences
@@ -235,12 +235,12 @@ def test_an_object_is_recognised_by_its_md5(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"content")
     tag = hashlib.md5(b"content").hexdigest()
-    assert digest_of(file) == tag
+    assert md5_of(file) == tag
     assert same(file, tag, Object("a", 7, tag))
     assert not same(file, tag, Object("a", 7, "0" * 32))
     assert not same(file, tag, Object("a", 8, tag))
     assert same(file, tag, Object("a", 7, f"{'0' * 32}-2"))  # in parts: its tag is no MD5
-    assert not same(tmp_path / "b", digest_of(tmp_path / "b"), Object("b", 7, tag))
+    assert not same(tmp_path / "b", md5_of(tmp_path / "b"), Object("b", 7, tag))
 
 
 @pytest.mark.parametrize("name", ["../x", "a//b", "/etc/passwd", "a/./b", "x" * 900, "a/.b.new"])
