@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run
@@ -49,6 +49,8 @@ class Database:
     url: str = ""
     secrets_file: str = ""
     ca: str = ""
+    # Seconds for one query, where it takes longer than those that read a few rows.
+    timeout: float | None = None
 
     def rows(self, run: Run, query: str, **variables: str) -> list[dict[str, Any]]:
         """Give the rows of a query; the variables are quoted where the query says :'name'."""
@@ -75,7 +77,10 @@ class Database:
     def _over_network(self, query: str) -> str:
         try:
             secrets = read_secrets(self.secrets_file).secrets if self.secrets_file else {}
-            return str(ask(parse(self.url, self.ca), secrets.get(SECRET, ""), query)[0]["rows"])
+            server = parse(self.url, self.ca)
+            if self.timeout:
+                server = replace(server, endpoint=replace(server.endpoint, timeout=self.timeout))
+            return str(ask(server, secrets.get(SECRET, ""), query)[0]["rows"])
         except (ServiceError, SecretFileError) as error:
             raise DatabaseError(str(error)) from None
 
@@ -83,13 +88,13 @@ class Database:
         argv = ["docker", "exec", "-i", "-u", "postgres", self.container, "psql", "-X", "-q", "-A", "-t"]
         argv += ["-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", self.name]
         # By stdin, because everybody on the host can read the arguments of a program.
-        done = run(argv, stdin=f"{query};\n", timeout=30)
+        done = run(argv, stdin=f"{query};\n", timeout=self.timeout or 30)
         if done.code != 0:
             raise DatabaseError(f"the database {self.name} in the container {self.container}: {done.error}")
         return done.stdout
 
 
-def database(params: Mapping[str, Any]) -> Database:
+def database(params: Mapping[str, Any], timeout: float | None = None) -> Database:
     given = params["database"]
     return Database(
         given["container"] or "",
@@ -98,4 +103,5 @@ def database(params: Mapping[str, Any]) -> Database:
         given["url"] or "",
         given["secrets_file"] or "",
         given["ca_certificates"],
+        timeout,
     )

@@ -60,18 +60,16 @@ clickhouse_server:
       sample: ["CREATE DATABASE ON trigger_dev.*"]
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._clickhouse import QueryError, server
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import (
     ARGUMENT_SPEC,
     ServiceError,
     with_advice,
 )
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Origin, origin, request
 
 # The migrations make the database `trigger_dev`, whatever the URL says, and keep their own table in `default`.
 RIGHTS = (
@@ -89,43 +87,9 @@ SYNTAX_ERROR = "Code: 62."
 
 
 @dataclass(frozen=True)
-class Parameters:
-    origin: Origin
-    user: str
-    password: str = field(repr=False)
-    advice: str
-
-
-@dataclass(frozen=True)
 class Found:
     version: str
     missing_rights: list[str] | None
-
-
-class QueryError(ServiceError):
-    """The server refuses a query."""
-
-
-def parameters(params: Mapping[str, Any]) -> Parameters:
-    parts = urlsplit(params["url"])
-    if parts.password is not None:
-        raise ServiceError("The URL of ClickHouse holds a password; it must be given apart from it")
-    place = origin("ClickHouse", params["url"], params["ca_certificates"], 8123, 8443)
-    return Parameters(place, unquote(parts.username or "default"), params["password"], params["advice"])
-
-
-def query(wanted: Parameters, statement: str) -> str:
-    headers = {"X-ClickHouse-User": wanted.user, "X-ClickHouse-Key": wanted.password}
-    # As a body, because a query in the address is read-only by definition, and CHECK GRANT would be refused.
-    answer = request("ClickHouse", wanted.origin, "POST", "/", headers, statement.encode())
-    text = answer.body.decode(errors="replace").strip()
-    if answer.status in (401, 403):
-        where = wanted.origin.endpoint.address
-        raise ServiceError(f"ClickHouse at {where} refuses the login of {wanted.user} ({answer.status})")
-    if answer.status != 200:
-        where = wanted.origin.endpoint.address
-        raise QueryError(f"ClickHouse at {where} refuses a query: {text[:300] or answer.status}")
-    return text
 
 
 def look(ask: Callable[[str], str]) -> Found:
@@ -149,11 +113,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        wanted = parameters(module.params)
-        server = look(lambda statement: query(wanted, statement))
+        params = module.params
+        found = look(server(params["url"], params["password"], params["ca_certificates"]).ask)
     except ServiceError as error:
         module.fail_json(msg=with_advice(error, module.params["advice"]))
-    module.exit_json(changed=False, clickhouse_server=asdict(server))
+    module.exit_json(changed=False, clickhouse_server=asdict(found))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ SELECT slot_name AS name, active, wal_status AS wal,
 FROM pg_replication_slots WHERE database = current_database()
 """
 
+CURE = "The playbook replication_repair"
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -94,13 +96,13 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
 
 def check_slot(slot: Mapping[str, Any] | None, lag_max_bytes: int) -> tuple[bool, str]:
     if slot is None:
-        return False, "is not there"
+        return False, f"is not there. {CURE} creates it"
     lag = slot["lag"]
     if slot["wal"] == "lost" or lag is None:
-        return False, "is lost: the server has removed what was not read yet"
+        return False, f"is lost: the server has removed what was not read yet. {CURE} replaces it"
     behind = f"{size(lag)} behind"
     if not slot["active"]:
-        return False, f"nobody reads it, {behind}"
+        return False, f"nobody reads it, {behind}. {CURE} restarts its reader"
     return (
         (True, f"active, {behind}") if lag <= lag_max_bytes else (False, f"{behind}, more than {size(lag_max_bytes)}")
     )

@@ -8,14 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._clickhouse import QueryError, server
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import clickhouse_server_info
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.clickhouse_server_info import (
     RIGHTS,
     Found,
-    QueryError,
     look,
-    parameters,
 )
 
 from tests.unit.plugins.modules.servers import nobody, serving, ssh
@@ -102,16 +101,15 @@ def test_nobody_and_somebody_else_listen(invoke: Invoke) -> None:
 )
 def test_urls_that_cannot_be_used(url: str, word: str) -> None:
     with pytest.raises(ServiceError, match=word) as raised:
-        parameters({"url": url, "password": "", "ca_certificates": "", "advice": ""})
+        server(url, "", "")
     assert "secret" not in str(raised.value)
 
 
 def test_ports() -> None:
-    given = {"password": "", "ca_certificates": "", "advice": ""}
-    assert parameters({"url": "http://h", **given}).origin.endpoint.port == 8123
-    assert parameters({"url": "https://h", **given}).origin.endpoint.port == 8443
-    assert parameters({"url": "https://h:1", **given}).origin.endpoint.port == 1
-    assert parameters({"url": "https://h", **given}).user == "default"
+    assert server("http://h", "", "").origin.endpoint.port == 8123
+    assert server("https://h", "", "").origin.endpoint.port == 8443
+    assert server("https://h:1", "", "").origin.endpoint.port == 1
+    assert server("https://h", "", "").user == "default"
 
 
 def test_rights_cover_what_migrations_do() -> None:

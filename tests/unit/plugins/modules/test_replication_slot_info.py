@@ -15,6 +15,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.replication_slot
     look,
 )
 
+LOST = "is lost: the server has removed what was not read yet. The playbook replication_repair replaces it"
+
 
 def slot(active: bool = True, lag: int | None = 2048, wal: str = "reserved") -> dict[str, Any]:
     return {"name": "a", "active": active, "lag": lag, "wal": wal}
@@ -26,10 +28,14 @@ def slot(active: bool = True, lag: int | None = 2048, wal: str = "reserved") -> 
         (slot(), True, "active, 2.0 KiB behind"),
         (slot(lag=4096), True, "active, 4.0 KiB behind"),
         (slot(lag=4097), False, "4.0 KiB behind, more than 4.0 KiB"),
-        (slot(active=False), False, "nobody reads it, 2.0 KiB behind"),
-        (slot(active=False, wal="lost", lag=None), False, "is lost: the server has removed what was not read yet"),
-        (slot(wal="lost"), False, "is lost: the server has removed what was not read yet"),
-        (None, False, "is not there"),
+        (
+            slot(active=False),
+            False,
+            "nobody reads it, 2.0 KiB behind. The playbook replication_repair restarts its reader",
+        ),
+        (slot(active=False, wal="lost", lag=None), False, LOST),
+        (slot(wal="lost"), False, LOST),
+        (None, False, "is not there. The playbook replication_repair creates it"),
     ],
 )
 def test_each_kind_of_slot(found: dict[str, Any] | None, ok: bool, told: str) -> None:
