@@ -81,6 +81,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check impo
 FILE = "status.json"
 # There while a restore is not finished.
 RESTORE = "restore.json"
+# There while the data of before an upgrade of Postgres is kept.
+UPGRADE = "postgres_upgrade.json"
 PROGRAM = "trigger-backup"
 # After that an attempt that says nothing has been killed.
 PATIENCE_SECONDS = 12 * 3600
@@ -137,11 +139,24 @@ def installed(path: str) -> float | None:
         return None
 
 
+def upgrade_is_unfinished(path: str) -> bool:
+    """Tell whether the new data is not in its place."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+    except FileNotFoundError:
+        return False
+    return "complete" not in state["done"] or bool(state.get("undoing"))
+
+
 def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[Check]:
     """Judge the last backup, its last test, and a restore that was not finished."""
     if os.path.exists(os.path.join(wanted.path, RESTORE)):
         cure = "start the playbook backup_restore again, or run trigger-backup undo"
         yield Check("restore of a backup", False, f"is not finished: {cure} in {wanted.path}")
+    if upgrade_is_unfinished(os.path.join(wanted.path, UPGRADE)):
+        cure = "start the playbook postgres_upgrade again, or run trigger-backup postgres-undo"
+        yield Check("upgrade of Postgres", False, f"is not finished: {cure} in {wanted.path}")
     good, failed = found.get("good"), found.get("failed")
     if failed and not under_way(failed, now):
         yield Check("backup", False, text("failed", failed))

@@ -29,6 +29,7 @@ from .repository import Repository, Snapshot
 from .restore import Restore
 from .sigv4 import Key
 from .stores import Store
+from .upgrade import Upgrade
 from .verify import Trial, verify
 
 # Under which name a failure is kept.
@@ -68,6 +69,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("accept", help="remove what a restore has replaced")
     undoing = commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
     undoing.add_argument("--discard", action="store_true", help="even if the restored installation was used")
+    upgrading = commands.add_parser("postgres-upgrade", help="carry the database to another major version of Postgres")
+    upgrading.add_argument("image", help="of that version")
+    upgrading.add_argument("--check", action="store_true", help="only see whether it can be done")
+    commands.add_parser("postgres-accept", help="remove the data of before an upgrade of Postgres")
+    undoing = commands.add_parser(
+        "postgres-undo", help="bring back the data of before an upgrade; the playbook site starts its old image"
+    )
+    undoing.add_argument("--discard", action="store_true", help="even if the upgraded database was used")
     return parser.parse_args(words)
 
 
@@ -90,6 +99,8 @@ def carry_out(given: argparse.Namespace) -> Any:
         resume(plan, engine, stores_of(plan, engine, secrets_of(plan.secrets_file)), say)
         Trial(plan, engine, stores_of, say).clean()
         return {}
+    if given.command.startswith("postgres-"):
+        return upgrade(given, Upgrade(plan_of(folder / PLAN), engine, say))
     target = target_of(given.directory)
     repository = Repository(shell, target, folder / "cache")
     if given.command == "create":
@@ -104,6 +115,14 @@ def carry_out(given: argparse.Namespace) -> Any:
         chosen = repository.choose("latest", known_identity(target))
         return verify(plan_of(folder / PLAN), engine, repository, chosen, stores_of, say)
     return [listed(row, repository.manifest(row)) for row in repository.snapshots()]
+
+
+def upgrade(given: argparse.Namespace, upgrading: Upgrade) -> dict[str, Any]:
+    if given.command == "postgres-accept":
+        return {"changed": upgrading.accept()}
+    if given.command == "postgres-undo":
+        return {"changed": upgrading.undo(given.discard)}
+    return upgrading.run(given.image, given.check)
 
 
 def listed(snapshot: Snapshot, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .engine import Engine
@@ -33,6 +34,7 @@ KEPT = (
     "user",
 )
 FILE = "compose.json"
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Aside:
@@ -54,8 +56,13 @@ class Aside:
         command = ["docker", "compose", "--project-name", self.name, "--file", str(self.folder / FILE)]
         return self.engine.shell.output([*command, *words], doing=f"Compose ({words[0]}, project {self.name})")
 
-    def write(self, source: Path, services: Iterable[str], moved: tuple[Path, Path]) -> None:
-        """Write the project, make its volumes. `moved`: where files of the source were to be, and where they are."""
+    def write(
+        self, source: Path, services: Iterable[str], moved: tuple[Path, Path], images: Mapping[str, str] = NONE
+    ) -> None:
+        """Write the project, make its volumes. `moved`: where files of the source were to be, and where they are.
+
+        `images`: of services that are to have another one than in the source.
+        """
         words = ["docker", "compose", "--project-directory", str(source), "--file", str(source / "compose.yml")]
         whole = json.loads(
             self.engine.shell.output([*words, "config", "--format", "json"], doing="Reading the services")
@@ -67,6 +74,7 @@ class Aside:
             self.engine.make_volume(self.prefix + row["name"], [f"{name}={text}" for name, text in labels.items()])
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         rows = {name: whole["services"][name] for name in services if name in whole["services"]}
+        rows = {name: {**row, "image": images.get(name, row["image"])} for name, row in rows.items()}
         names = {key: {"external": True, "name": self.prefix + row["name"]} for key, row in whole["volumes"].items()}
         write_json(
             self.folder / FILE,
@@ -93,10 +101,12 @@ class Aside:
             source = now / source.relative_to(before)
         return {"type": "bind", "source": str(source), "target": mount["target"], "read_only": True}
 
-    def up(self, source: Path, services: Sequence[str], moved: tuple[Path, Path]) -> None:
+    def up(
+        self, source: Path, services: Sequence[str], moved: tuple[Path, Path], images: Mapping[str, str] = NONE
+    ) -> None:
         """Write the project, start its services if there are any, and wait until they are healthy."""
         if services:
-            self.write(source, services, moved)
+            self.write(source, services, moved, images)
             self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
 
     def down(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +109,22 @@ class Engine:
         assert found
         return found
 
+    def containers(self, project: str, service: str = "") -> list[str]:
+        """List the containers of a Compose project, or of one of its services."""
+        filters = [f"label=com.docker.compose.project={project}"]
+        filters += [f"label=com.docker.compose.service={service}"] if service else []
+        words = ["docker", "ps", "--all", "--quiet", *(word for each in filters for word in ("--filter", each))]
+        return self.shell.output(words).split()
+
     def remove_project(self, project: str) -> None:
         """Stop and remove the containers of a Compose project. Volumes stay."""
-        words = ["docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project}"]
-        containers = self.shell.output(words).split()
+        self.remove_containers(self.containers(project), f"the project {project}")
+
+    def remove_containers(self, containers: Sequence[str], what: str) -> None:
+        """Stop containers in order, and remove them."""
         if containers:
-            self.shell.output(["docker", "stop", *containers], doing=f"Stopping the project {project}")
-            self.shell.output(["docker", "rm", "--force", *containers], doing=f"Removing the project {project}")
+            self.shell.output(["docker", "stop", *containers], doing=f"Stopping {what}")
+            self.shell.output(["docker", "rm", "--force", *containers], doing=f"Removing {what}")
 
     def root(self) -> Path:
         """Give the folder in which the volumes are."""
