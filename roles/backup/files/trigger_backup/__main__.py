@@ -20,6 +20,7 @@ from .create import create, note, resume
 from .engine import Engine
 from .files import PLAN, Installation
 from .images import Images
+from .move import TOLD, Move, accept, told_of
 from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
 from .postgres import Postgres
@@ -77,6 +78,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "postgres-undo", help="bring back the data of before an upgrade; the playbook site starts its old image"
     )
     undoing.add_argument("--discard", action="store_true", help="even if the upgraded database was used")
+    commands.add_parser("objects-move", help="copy all objects into another store").add_argument(
+        "--check", action="store_true", help="only see whether it can be done"
+    )
+    commands.add_parser("objects-accept", help="remove the objects of before a move").add_argument(
+        "running", help="the store that is in use"
+    )
     return parser.parse_args(words)
 
 
@@ -98,9 +105,15 @@ def carry_out(given: argparse.Namespace) -> Any:
         plan = plan_of(folder / PLAN)
         resume(plan, engine, stores_of(plan, engine, secrets_of(plan.secrets_file)), say)
         Trial(plan, engine, stores_of, say).clean()
+        if (folder / TOLD).exists():
+            Move(plan, engine, told_of(folder / TOLD), say).give_up()
         return {}
     if given.command.startswith("postgres-"):
         return upgrade(given, Upgrade(plan_of(folder / PLAN), engine, say))
+    if given.command == "objects-accept":
+        return {"changed": accept(folder, engine, given.running)}
+    if given.command == "objects-move":
+        return Move(plan_of(folder / PLAN), engine, told_of(folder / TOLD), say).run(given.check)
     target = target_of(given.directory)
     repository = Repository(shell, target, folder / "cache")
     if given.command == "create":

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .aside import Aside, AsideService
-from .create import PAUSED, start
+from .create import PAUSED
 from .engine import Engine
+from .halt import stopped
 from .plan import Plan, read_json, write_json
 from .postgres import Postgres
 from .process import BackupError, remove_folder, require_room, said
@@ -138,24 +139,15 @@ class Upgrade:
     def prepare(self, image: str, there: str, wanted: str) -> None:
         """Dump the data, and restore it into a new volume. What fails here leaves the old database in use."""
         self.clean()  # of a run that was killed
-        mark = self.plan.home / PAUSED
-        if self.engine.running(self.plan.webapp_container):
-            mark.touch()
-            self.say("Stopping the webapp")
-        try:
-            if mark.exists():
-                self.engine.stop(self.plan.webapp_container)
-            self._fill(image, wanted)
-        except BaseException:
+        with stopped(self.plan, self.engine, self.say):
             try:
-                self.clean()
-            except BackupError as error:  # the next run does it; what went wrong before counts
-                self.say(str(error))
-            if mark.exists():
-                self.say("Starting the webapp again, with the old database")
-                start(self.plan, self.engine)
-                mark.unlink()
-            raise
+                self._fill(image, wanted)
+            except BaseException:
+                try:
+                    self.clean()
+                except BackupError as error:  # the next run does it; what went wrong before counts
+                    self.say(str(error))
+                raise
         self.keep(image=image, to=wanted, done=[], **{"from": there})
 
     def _fill(self, image: str, wanted: str) -> None:
@@ -180,8 +172,6 @@ class Upgrade:
             raise BackupError(f"The restored database is not as the old one: {'; '.join(wrong[:5])}")
         self.store.level(service, facts)
         self.aside.down()
-        if self.engine.running(self.plan.webapp_container):
-            raise BackupError("Something else has started the webapp during the upgrade. Start the upgrade again.")
 
     def swap(self) -> None:
         """Put the new data into the place of the old one. A second call finds the rest."""

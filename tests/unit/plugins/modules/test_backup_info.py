@@ -90,3 +90,19 @@ def test_the_last_backup_is_told(invoke: Any, tmp_path: Path) -> None:
 def test_without_a_backup_there_is_nothing_to_tell(invoke: Any, tmp_path: Path) -> None:
     result = invoke(backup_info.main, check=True, path=str(tmp_path))
     assert (result["backup"], result["changed"]) == ({}, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "ok"),
+    [
+        ('{"done": ["stop", "keep"]}', False),
+        ('{"done": ["stop", "keep", "place", "complete"]}', True),
+        ('{"done": ["stop", "keep", "place", "complete"], "undoing": true}', False),
+    ],
+)
+def test_an_unfinished_upgrade_of_postgres_is_reported(tmp_path: Path, state: str, ok: bool) -> None:
+    (tmp_path / "postgres_upgrade.json").write_text(state)
+    found = {check.what: check for check in look({}, Parameters(str(tmp_path), 30, False), 0.0)}
+    assert ("upgrade of Postgres" not in found) is ok
+    if not ok:
+        assert "start the playbook postgres_upgrade again" in found["upgrade of Postgres"].detail
