@@ -30,7 +30,7 @@ from .repository import Repository, Snapshot
 from .restore import Restore
 from .sigv4 import Key
 from .stores import Store
-from .upgrade import Upgrade
+from .upgrade import Upgrade, require_finished
 from .verify import Trial, verify
 
 # Under which name a failure is kept.
@@ -122,6 +122,7 @@ def carry_out(given: argparse.Namespace) -> Any:
         return create(plan, engine, repository, stores, say)
     require(repository)
     if given.command == "restore":
+        require_finished(folder)
         chosen = restoring.choose(repository, given.snapshot, known_identity(target, given.replace))
         return restoring.run(repository, chosen, target.trigger_version, given.replace)
     if given.command == "verify":

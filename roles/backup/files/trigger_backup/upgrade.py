@@ -252,3 +252,14 @@ class Upgrade:
 
     def forget(self) -> None:
         (self.plan.home / UPGRADE).unlink(missing_ok=True)
+
+
+def require_finished(home: Path) -> None:
+    """Refuse to put other data into the volume while an upgrade is in the middle of it."""
+    path = home / UPGRADE
+    state = read_json(path) if path.exists() else {"done": [COMPLETE]}
+    if COMPLETE not in state["done"] or state.get("undoing"):
+        raise BackupError(
+            "An upgrade of Postgres is not complete. Start the playbook postgres_upgrade again, or take it back: "
+            "trigger-backup postgres-undo"
+        )

@@ -15,7 +15,7 @@ from trigger_backup.engine import Engine
 from trigger_backup.plan import Plan
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.restore import move
-from trigger_backup.upgrade import Upgrade
+from trigger_backup.upgrade import Upgrade, require_finished
 
 VOLUME, KEPT = "trigger_postgres_data", "trigger_postgres_old_data"
 NEW = "docker.io/library/postgres:17.6-bookworm"
@@ -359,6 +359,15 @@ def test_what_cannot_work_is_refused_before_anything_is_stopped(host: Host) -> N
     host.engine.stop(POSTGRES)
     with pytest.raises(BackupError, match="does not run, and the dump is made by it"):
         host.run()
+
+
+def test_nothing_is_restored_into_the_middle_of_an_upgrade(host: Host) -> None:
+    require_finished(host.home)
+    host.run()
+    require_finished(host.home)
+    host.upgrading.keep(done=["stop", "keep"])
+    with pytest.raises(BackupError, match="postgres_upgrade again, or take it back"):
+        require_finished(host.home)
 
 
 def test_old_data_is_never_replaced_by_older(host: Host) -> None:
