@@ -333,6 +333,12 @@ def test_documents_name_variables_that_exist(root: Path, files: dict[str, str]) 
                 assert word in known | other or is_name, f"{name}: {word}"
 
 
+def test_switches_are_written_as_they_are_accepted(files: dict[str, str]) -> None:
+    """`-e name=true` gives a text, which is refused: on the command line a switch needs JSON."""
+    told = re.compile(r"(?:roles|playbooks|docs)/|README\.md")
+    assert [name for name, text in files.items() if told.match(name) and re.search(r"\w+_enabled=", text)] == []
+
+
 def test_examples_of_plugins_name_variables_that_exist(root: Path, files: dict[str, str]) -> None:
     known = set().union(*(load(path) or {} for path in root.glob("roles/*/defaults/main.yml")))
     prefixes = "|".join(path.name for path in (root / "roles").iterdir())

@@ -12,6 +12,9 @@ from typing import Any
 
 from .process import BackupError, Shell
 
+# What the roles put on everything that is theirs.
+OURS = "dev.trigger.ansible/role=backup"
+
 
 class Engine:
     """The engine of this host."""
@@ -101,8 +104,8 @@ class Engine:
             raise BackupError(f"The volume {name} does not exist. Deploy the installation first (playbook site).")
         return found
 
-    def make_volume(self, name: str, labels: Iterable[str] = ()) -> Path:
-        """Make a volume unless it is there, and give its folder."""
+    def make_volume(self, name: str, labels: Iterable[str] = (OURS,)) -> Path:
+        """Make a volume unless it is there, and give its folder. Its labels tell the playbook uninstall whose it is."""
         flags = [word for label in labels for word in ("--label", label)]
         self.shell.output(["docker", "volume", "create", *flags, name])
         found = self.volume(name)

@@ -120,7 +120,7 @@ class Repository:
                 of = " of this installation" if known else ""
                 raise BackupError(
                     f"{self.name} has no backup{of} (backup_repository). If this host was deployed anew by mistake, "
-                    "set trigger_secrets.backup_key and backup_restore_replace_enabled=true."
+                    "set trigger_secrets.backup_key and backup_restore_replace_enabled to true."
                 )
             if len({row.installation for row in found}) > 1:
                 raise BackupError(f"{self.name} has backups of several installations. Name one (playbook backup_list).")

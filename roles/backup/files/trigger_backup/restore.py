@@ -148,8 +148,8 @@ class Restore:
             made = moment(manifest["cut"])
             raise BackupError(
                 f"{self.directory} has an installation ({', '.join(found[:6])}). Its data would be replaced by "
-                f"that of {made}. If that is meant, set backup_restore_replace_enabled=true: what is there now is kept "
-                "until the restored installation works."
+                f"that of {made}. If that is meant, set backup_restore_replace_enabled to true: what is there now is "
+                "kept until the restored installation works."
             )
 
     def fetch(self, repository: Repository, snapshot: Snapshot) -> None:

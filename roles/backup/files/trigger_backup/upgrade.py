@@ -75,7 +75,7 @@ class Upgrade:
             raise BackupError(
                 f"The data of before the last upgrade (Postgres {state['from']}) is kept in the volume {self.kept}. "
                 "Accept that upgrade first: set webapp_postgres_image to its image of Postgres "
-                f"{there}, and backup_postgres_upgrade_accept_enabled=true."
+                f"{there}, and backup_postgres_upgrade_accept_enabled to true."
             )
         elif state["to"] != wanted:
             raise BackupError(

@@ -164,7 +164,7 @@ def test_a_backup_is_restored_and_accepted(host: Host) -> None:
 
 def test_nothing_is_replaced_unasked(installed: Host) -> None:
     with pytest.raises(
-        BackupError, match=r"has an installation \(secrets.json, volume data\).*backup_restore_replace_enabled=true"
+        BackupError, match=r"has an installation \(secrets.json, volume data\).*backup_restore_replace_enabled to true"
     ):
         installed.restore()
     assert installed.state == NEW
@@ -224,7 +224,7 @@ def test_a_restore_that_stopped_nothing_is_begun_anew(installed: Host, monkeypat
     with pytest.raises(BackupError, match="no network"):
         installed.restore(replace=True)
     monkeypatch.undo()
-    with pytest.raises(BackupError, match="backup_restore_replace_enabled=true"):
+    with pytest.raises(BackupError, match="backup_restore_replace_enabled to true"):
         installed.restore()
     assert installed.state == NEW
 
