@@ -35,14 +35,16 @@ ANSIBLE = {
 }
 
 
-def plays_of(name: str) -> list[dict[str, Any]]:
-    """Read a playbook with those that it imports first."""
-    rows: list[dict[str, Any]] = yaml.safe_load((PLAYBOOKS / name).read_text())
-    imported = rows[0].get("ansible.builtin.import_playbook")
-    return plays_of(imported) + rows[1:] if imported else rows
+def plays_of(path: Path) -> list[dict[str, Any]]:
+    """Read a playbook with those that it imports."""
+    found: list[dict[str, Any]] = []
+    for row in yaml.safe_load(path.read_text()):
+        imported = row.get("ansible.builtin.import_playbook")
+        found += plays_of(path.parent / imported) if imported else [row]
+    return found
 
 
-SITE = plays_of("site.yml")
+SITE = plays_of(PLAYBOOKS / "site.yml")
 
 
 def inventory(folder: Path, case: dict[str, Any]) -> Path:
