@@ -302,10 +302,11 @@ class Server:
         if method == "GET":
             prefix = request.query.get("prefix", "")
             found = [name for name in store.keys(bucket) if name.startswith(prefix)]
+            known = {name: store.meta(bucket, name) for name in found}
             entries = "".join(
                 f"<Contents><Key>{escape(name)}</Key><LastModified>{modified(folder / name / META)}</LastModified>"
-                f"<Size>{store.meta(bucket, name)['size']}</Size></Contents>"
-                for name in found
+                f"<ETag>&#34;{meta['etag']}&#34;</ETag><Size>{meta['size']}</Size></Contents>"
+                for name, meta in known.items()
             )
             return self.xml(
                 f"<ListBucketResult {NAMESPACE}><Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix>"
