@@ -3,41 +3,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable
-from urllib.parse import quote, quote_plus
 
 from ansible.errors import AnsibleFilterError
-
-MASK = "***"
-# Masking shorter ones would shred the text, and where the masks fall would tell what the secret is.
-MINIMUM = 4
-# The webapp prints the worker token when it makes it, and any that it refuses, and these stand in no list.
-TOKEN = "tr_[a-z]+_[0-9A-Za-z]{20,}"
-
-
-def _forms(secret: str) -> set[str]:
-    """Every way in which the programs of the stack write a secret."""
-    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!~*'()")}
-    quoted = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    doubled = {text.replace("$", "$$") for text in quoted | {secret}}
-    return {secret} | encoded | quoted | doubled
-
-
-def _pattern(form: str) -> str:
-    """Match the form; programs write the digits of a percent-encoded byte in either case."""
-    return re.sub("%[0-9A-F]{2}", lambda match: f"(?i:{match.group()})", re.escape(form))
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _redact
 
 
 def redact(text: str, secrets: Iterable[object]) -> str:
     """Replace each secret, in each of its forms, and every token of Trigger.dev by the mask."""
     if isinstance(secrets, str):
         raise AnsibleFilterError("redact: secrets must be a list of strings")
-    words = {str(secret) for secret in secrets if secret is not None and len(str(secret)) >= MINIMUM}
-    # Longest first: of two secrets that begin alike the longer one must be found whole.
-    forms = sorted({form for word in words for form in _forms(word)}, key=lambda form: (-len(form), form))
-    return re.sub("|".join([*map(_pattern, forms), TOKEN]), MASK, text)
+    return _redact.redact(text, secrets)
 
 
 class FilterModule:

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: MIT
+"""Module host_diagnosis_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_diagnosis_info
+version_added: 0.1.0
+short_description: Collect what helps to find a fault on a host, without its secrets
+description:
+  - Reads versions, states, logs and files of an installation on this host, and changes nothing.
+  - Every secret that the host has is replaced by C(***). These are the values in the secrets file, the tokens, and
+    what looks like a secret in environment files and in the environment of containers. Keys and tokens of Trigger.dev,
+    passwords in addresses and private keys are replaced, too.
+  - A program that is missing or fails is told in the text of its own entry, so that one fault does not hide the others.
+options:
+  path:
+    description: Folder of the installation.
+    type: path
+    required: true
+  secrets_file:
+    description: File with the secrets of the installation. It may be missing.
+    type: path
+    required: true
+  lines:
+    description: Lines of each log, the newest ones.
+    type: int
+    default: 500
+  max_kib:
+    description: KiB of each entry. Of a longer one the end is kept.
+    type: int
+    default: 256
+extends_documentation_fragment:
+  - selfhosted.trigger_dev.attributes.info
+author:
+  - The selfhosted.trigger_dev maintainers
+"""
+
+EXAMPLES = r"""
+- name: Collect what helps to find a fault
+  selfhosted.trigger_dev.host_diagnosis_info:
+    path: /opt/trigger
+    secrets_file: /opt/trigger/secrets.json
+  register: diagnosis
+"""
+
+RETURN = r"""
+host_diagnosis:
+  description: One text with a list of its entries, and each entry below a line that begins with C(=====).
+  returned: success
+  type: str
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._redact import MASK, redact
+
+# Name of the entry -> command. A shell is never asked: names of containers come from the host.
+COMMANDS: dict[str, Sequence[str]] = {
+    "host/uname.txt": ("uname", "-a"),
+    "host/os-release.txt": ("cat", "/etc/os-release"),
+    "host/time.txt": ("timedatectl",),
+    "host/uptime.txt": ("uptime",),
+    "host/memory.txt": ("free", "-m"),
+    "host/disks.txt": ("df", "-h"),
+    "host/inodes.txt": ("df", "-i"),
+    "host/addresses.txt": ("ip", "address"),
+    "host/routes.txt": ("ip", "route"),
+    "host/listeners.txt": ("ss", "-Hltnp"),
+    "host/firewall-iptables.txt": ("iptables-save",),
+    "host/firewall-nftables.txt": ("nft", "list", "ruleset"),
+    "host/units.txt": ("systemctl", "list-units", "--all", "--no-pager", "trigger-*", "docker*", "containerd*"),
+    "host/timers.txt": ("systemctl", "list-timers", "--all", "--no-pager"),
+    "engine/version.txt": ("docker", "version"),
+    "engine/info.txt": ("docker", "info"),
+    "engine/containers.txt": ("docker", "ps", "--all", "--no-trunc"),
+    "engine/usage.txt": ("docker", "stats", "--no-stream", "--no-trunc"),
+    "engine/images.txt": ("docker", "image", "ls", "--digests"),
+    "engine/networks.txt": ("docker", "network", "ls"),
+    "engine/volumes.txt": ("docker", "volume", "ls"),
+    "engine/disk.txt": ("docker", "system", "df"),
+}
+LOGS: dict[str, Sequence[str]] = {
+    "logs/kernel.txt": ("journalctl", "--dmesg", "--no-pager"),
+    "logs/docker.txt": ("journalctl", "--unit=docker", "--no-pager"),
+    "logs/trigger-units.txt": ("journalctl", "--unit=trigger-*", "--no-pager"),
+}
+DAEMON = "/etc/docker/daemon.json"
+SLOTS = (
+    "SELECT slot_name, active, wal_status, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) AS lag_bytes "
+    "FROM pg_replication_slots"
+)
+POSTGRES = re.compile(r"trigger-postgres-\d+$")
+OURS = re.compile(r"^(trigger-|runner-)")
+# Files that hold nothing but secrets, or no text.
+LEFT_OUT = re.compile(
+    r"(^|/)(authority|replaced|fetched|stage|cache|wal|objects)/|secrets\.json$|htpasswd$|\.(key|pem|crt|tar|new)$"
+)
+SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN", re.IGNORECASE)
+# What such a name may have beside a secret. Masked, it would be masked everywhere.
+PLAIN = re.compile(r"true|false|yes|no|none|enforce|\d{0,7}", re.IGNORECASE)
+ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
+USER_IN_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)([^\s@/\"']+)@", re.IGNORECASE)
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+AUTHORIZATION = re.compile(
+    r"((?:authorization|x-amz-security-token)[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)[^\s\"',}]+", re.IGNORECASE
+)
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Parameters:
+    path: str
+    secrets_file: str
+    lines: int
+    max_kib: int
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Give every text in a JSON document."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from leaves(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from leaves(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"(not read: {error.strerror})"
+
+
+def document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def of_environment(text: str) -> Iterator[str]:
+    """Give the values of an environment whose names say that they are secret."""
+    for name, value in ASSIGNMENT.findall(text):
+        secret = value.strip().strip("\"'")
+        if SECRET_NAME.search(name) and not PLAIN.fullmatch(secret):
+            yield secret
+
+
+def known_secrets(wanted: Parameters) -> set[str]:
+    """Give every secret that the files of this host hold."""
+    folder = Path(wanted.path)
+    found = set(leaves(document(Path(wanted.secrets_file))))
+    target = document(folder / "backup" / "repository.json") or {}
+    found |= {target.get("key", ""), *leaves(target.get("environment", {}))}
+    for path in sorted(folder.glob("**/*.env")):
+        found |= set(of_environment(text_of(path)))
+    for path in [*folder.glob("webapp/shared/*"), *folder.glob("webapp/worker_groups/*")]:
+        if path.is_file():
+            found.add(text_of(path).strip())
+    return {secret for secret in found if secret}
+
+
+def masked(text: str, secrets: set[str]) -> str:
+    text = PRIVATE_KEY.sub(MASK, text)
+    text = USER_IN_ADDRESS.sub(rf"\g<1>{MASK}@", text)
+    text = AUTHORIZATION.sub(rf"\g<1>{MASK}", text)
+    return redact(text, secrets)
+
+
+def told(runner: Run, command: Sequence[str]) -> str:
+    """Give what a command prints, on both of its outputs, or why it does not."""
+    done = runner(command, timeout=60)
+    text = done.stdout + (f"\n{done.stderr}" if done.stderr.strip() else "")
+    return text if done.code == 0 else f"{text}\n({' '.join(command[:3])} ended with {done.code})"
+
+
+def files(wanted: Parameters) -> Iterator[tuple[str, str]]:
+    folder = Path(wanted.path)
+    for path in sorted(folder.glob("**/*")):
+        name = path.relative_to(folder).as_posix()
+        small = path.is_file() and not path.is_symlink() and path.stat().st_size <= wanted.max_kib * KIB
+        if small and not LEFT_OUT.search(name) and path.suffix != ".py" and "__pycache__" not in name:
+            yield f"files/{name}", text_of(path)
+
+
+def containers(runner: Run, lines: int, secrets: set[str]) -> Iterator[tuple[str, str]]:
+    """Give state and log of each container of ours. Environments of task containers add to the secrets."""
+    names = sorted(
+        name for name in told(runner, ["docker", "ps", "--all", "--format", "{{.Names}}"]).split() if OURS.match(name)
+    )
+    for name in names:
+        text = told(runner, ["docker", "container", "inspect", name])
+        try:
+            environment = json.loads(text)[0]["Config"]["Env"] or []
+        except (ValueError, LookupError):
+            environment = []
+        secrets |= {value for value in of_environment("\n".join(environment)) if value}
+        yield f"containers/{name}.json", text
+        yield f"logs/{name}.txt", told(runner, ["docker", "logs", "--timestamps", f"--tail={lines}", name])
+        if POSTGRES.search(name):
+            query = ["docker", "exec", name, "sh", "-c", 'exec psql -U "$POSTGRES_USER" -c "$1"', "sh", SLOTS]
+            yield "engine/replication-slots.txt", told(runner, query)
+
+
+def collect(runner: Run, wanted: Parameters) -> dict[str, str]:
+    """Collect everything, then take the secrets out: the last container may have one that stands in the first log."""
+    secrets = known_secrets(wanted)
+    found = {name: told(runner, command) for name, command in COMMANDS.items()}
+    found |= {name: told(runner, [*command, f"--lines={wanted.lines}"]) for name, command in LOGS.items()}
+    found["engine/daemon.json"] = text_of(Path(DAEMON))
+    found |= dict(files(wanted))
+    found |= dict(containers(runner, wanted.lines, secrets))
+    return {name: shortened(masked(text, secrets), wanted.max_kib * KIB) for name, text in found.items()}
+
+
+def written(found: Mapping[str, str]) -> str:
+    """Give all entries in one text."""
+    contents = "\n".join(["Entries:", *(f"  {name}" for name in found)])
+    return "\n\n".join([contents, *(f"===== {name}\n{text.rstrip()}" for name, text in found.items())]) + "\n"
+
+
+def shortened(text: str, size: int) -> str:
+    return text if len(text) <= size else f"(the last {size // KIB} KiB)\n{text[-size:]}"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "secrets_file": {"type": "path", "required": True, "no_log": False},
+            "lines": {"type": "int", "default": 500},
+            "max_kib": {"type": "int", "default": 256},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    wanted = Parameters(given["path"], given["secrets_file"], given["lines"], given["max_kib"])
+    module.exit_json(changed=False, host_diagnosis=written(collect(run, wanted)))
+
+
+if __name__ == "__main__":
+    main()
