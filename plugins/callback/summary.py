@@ -14,6 +14,7 @@ description:
   - An error that a playbook has dealt with by itself is not one.
   - Warnings of the roles, messages that begin with C(WARNING), are repeated, each once, because they drown in a long
     run.
+  - Messages that begin with C(AT FAILURE) are repeated only when something failed. They say how to go on, or back.
   - Hosts of the last play that the run did not come to, because it ended before their batch, are named too.
 requirements:
   - V(selfhosted.trigger_dev.summary) in C(callbacks_enabled) of C(ansible.cfg), where a checkout has it, or in the
@@ -28,6 +29,7 @@ from ansible.plugins.callback import CallbackBase
 
 LONGEST_LINE = 300
 WARNING = "WARNING: "
+AT_FAILURE = "AT FAILURE: "
 HIDDEN = "the error is not shown, because the task handles secrets"
 
 
@@ -43,10 +45,10 @@ def reason(result: dict[str, Any]) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
 
 
-def warnings(result: dict[str, Any]) -> list[str]:
-    """Give the warnings that a role has shown, each as one line."""
+def messages(result: dict[str, Any], kind: str) -> list[str]:
+    """Give the messages of a kind that a role has shown, each as one line without its beginning."""
     texts = [str(each.get("msg")) for each in [result, *result.get("results", [])]]
-    return [" ".join(text.removeprefix(WARNING).split()) for text in texts if text.startswith(WARNING)]
+    return [" ".join(text.removeprefix(kind).split()) for text in texts if text.startswith(kind)]
 
 
 def lines(failed: dict[str, str], unreachable: dict[str, str], left: dict[str, str]) -> list[str]:
@@ -58,7 +60,7 @@ def lines(failed: dict[str, str], unreachable: dict[str, str], left: dict[str, s
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
-    """Keeps the last error of each host, and all warnings."""
+    """Keeps the last error of each host, all warnings, and what helps after a failure."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -70,6 +72,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self.errors: dict[str, str] = {}
         # A dictionary, so that each stands there once, in the order of the run.
         self.warnings: dict[str, None] = {}
+        self.helps: dict[str, None] = {}
         self.play: Any = None
         # Hosts that the play of this name has begun with.
         self.begun: set[str] = set()
@@ -85,7 +88,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if result.task.action in ("debug", "ansible.builtin.debug"):
-            self.warnings |= dict.fromkeys(warnings(dict(result.result)))
+            self.warnings |= dict.fromkeys(messages(dict(result.result), WARNING))
+            self.helps |= dict.fromkeys(messages(dict(result.result), AT_FAILURE))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._keep(result)
@@ -119,3 +123,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
             self._display.banner("NOT DONE")
             for line in found:
                 self._display.display(line, color="red")
+            for text in self.helps:
+                self._display.display(text)

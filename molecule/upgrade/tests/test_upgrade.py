@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The version is one variable: setting it moves a deployment and keeps everything, and going back is refused.
+"""An upgrade that fails is taken back in one command; one that works keeps everything, and loses no run.
 
 The installation has MinIO, as those that are older than SeaweedFS is here.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from verification import expected
@@ -53,7 +54,7 @@ def look(deployment: Deployment) -> Look:
         token=control.read(expected.TOKEN_FILE),
         secrets=control.read(expected.SECRETS_FILE),
         workers=dict(deployment.sql(versions)),
-        migrations=int(deployment.sql('SELECT count(*) FROM "_prisma_migrations"')[0][0]),
+        migrations=migrations(deployment),
     )
 
 
@@ -63,6 +64,13 @@ class Move:
 
     before: Look
     old_run: Run
+    # With a webapp that is never healthy: what was printed, the number of migrations after it, and what came back.
+    failed: Play
+    half_way: int
+    rolled_back: Play
+    back: Look
+    back_run: Run
+    # An upgrade, and the playbook site after it.
     plays: tuple[Play, Play]
     after: Look
     new_run: Run
@@ -74,17 +82,33 @@ def state(hello: Hello) -> State:
     return State(**json.loads((hello.folder / "state.json").read_text()))
 
 
+def migrations(deployment: Deployment) -> int:
+    return int(deployment.sql('SELECT count(*) FROM "_prisma_migrations"')[0][0])
+
+
 @pytest.fixture(scope="module")
 def move(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPathFactory) -> Move:
-    """Use the old version, then set the one variable, twice."""
+    """Use the old version, upgrade in vain, go back, and upgrade."""
     folder = tmp_path_factory.mktemp("move")
+
+    def play(name: str, **values: Any) -> Play:
+        return deployment.play(values=values, scratch=folder, playbook=f"selfhosted.trigger_dev.{name}")
+
     old_run = hello.run()
     before = look(deployment)
+    # It listens where nobody asks, and migrates the databases before.
+    deaf = {"webapp_extra_env": {"webapp": {"REMIX_APP_PORT": "3999"}}, "webapp_start_timeout_seconds": 60}
+    failed = play("upgrade", trigger_version=NEW, **deaf)
+    half_way = migrations(deployment)
+    rolled_back = play("rollback")
+    back, back_run = look(deployment), hello.run()
+
     with outages(hello.cluster.webapp) as away:
-        first = deployment.play(values={"trigger_version": NEW}, scratch=folder)
+        first = play("upgrade", trigger_version=NEW)
     first.went_through(deployment)
-    second = deployment.play(values={"trigger_version": NEW}, scratch=folder)
-    return Move(before, old_run, (first, second), look(deployment), hello.run(), away)
+    second = play("site", trigger_version=NEW)
+    plays, after, new_run = (first, second), look(deployment), hello.run()
+    return Move(before, old_run, failed, half_way, rolled_back, back, back_run, plays, after, new_run, away)
 
 
 def test_the_old_version_worked(move: Move) -> None:
@@ -92,6 +116,23 @@ def test_the_old_version_worked(move: Move) -> None:
     assert set(move.before.workers.values()) == {OLD.removeprefix("v")}
     assert move.before.migrations == 1
     assert move.old_run.status == "COMPLETED"
+
+
+def test_an_upgrade_that_fails_says_how_to_go_on_and_back(move: Move) -> None:
+    assert set(move.failed.failed.values()) == {1}, move.failed.ending()
+    told = " ".join(move.failed.output.rpartition("NOT DONE")[2].split())
+    assert f"run the playbook rollback, which brings back {OLD} with its data of" in told
+    assert move.half_way == MIGRATIONS
+
+
+def test_a_failed_upgrade_is_taken_back(move: Move, deployment: Deployment) -> None:
+    """All data is that of before, and nothing of the newer version is left."""
+    move.rolled_back.went_through(deployment)
+    assert {move.back.images[name].rpartition(":")[2] for name in (WEBAPP, SUPERVISOR)} == {OLD}
+    for name in ("rows", "migrations", "token", "secrets", "runs"):
+        assert getattr(move.back, name) == getattr(move.before, name), name
+    assert move.back_run.status == "COMPLETED"
+    assert "replaced" not in deployment.control.output("docker volume ls -q; ls /opt/trigger/backup")
 
 
 def test_the_new_version_runs(move: Move, control: Node) -> None:
@@ -102,8 +143,8 @@ def test_the_new_version_runs(move: Move, control: Node) -> None:
 
 
 def test_it_takes_the_api_away_for_a_stop_and_a_start(move: Move) -> None:
-    """A stop of 5 s, and a start with migrations: 19 s as measured with the genuine program."""
-    assert move.outages.seconds
+    """Twice: for the backup, and for a start with migrations (19 s, measured with the genuine program)."""
+    assert len(move.outages.seconds) == 2, move.outages
     assert move.outages.longest < 45, move.outages
 
 
@@ -185,7 +226,8 @@ def test_a_second_run_changes_nothing(move: Move, deployment: Deployment) -> Non
 
 
 def test_no_secret_was_shown(move: Move, secrets: Secrets) -> None:
-    assert [leaks(play.output, secrets) for play in move.plays] == [set(), set()]
+    plays = [move.failed, move.rolled_back, *move.plays]
+    assert [leaks(play.output, secrets) for play in plays] == [set()] * len(plays)
 
 
 def test_the_new_version_ends_by_itself_when_it_is_stopped(move: Move, control: Node) -> None:

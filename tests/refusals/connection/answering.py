@@ -19,7 +19,7 @@ author: The selfhosted.trigger_dev maintainers
 options:
   answers:
     description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed,
-      private_ca, restore.
+      private_ca, restore, upgrade.
     type: dict
     default: {}
     vars:
@@ -54,6 +54,7 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
             ".Config.Image": otherwise.get("installed", ""),
             "authority/root.crt": otherwise.get("private_ca", ""),
             "restore.json": otherwise.get("restore", ""),
+            "upgrade.json": otherwise.get("upgrade", ""),
             "ss -Hltn": otherwise.get("listeners", ""),
         }
         known = [text for words, text in answers.items() if words in asked]

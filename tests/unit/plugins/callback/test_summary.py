@@ -23,6 +23,9 @@ PLAY = """
     - name: Tell
       ansible.builtin.debug:
         msg: no WARNING at all
+    - name: Say how to go back
+      ansible.builtin.debug:
+        msg: "AT FAILURE: run the playbook rollback"
     - name: Break what is broken
       ansible.builtin.fail:
         msg: "the engine is\\n gone"
@@ -73,18 +76,20 @@ def play(folder: Path, limit: str, text: str = PLAY) -> str:
 def test_hosts_that_failed_are_named_with_the_reason(tmp_path: Path) -> None:
     told = play(tmp_path, "all").partition("NOT DONE")[2]
     rows = {line.split()[0]: line for line in told.splitlines()[1:] if line.strip()}
-    assert list(rows) == ["broken", "secret", "away"]
+    assert list(rows) == ["broken", "secret", "away", "run"]
     assert "failed" in rows["broken"]
     assert "Break what is broken: the engine is gone" in rows["broken"]
     assert "unreachable" in rows["away"]
     assert "Connection refused" in rows["away"]
     assert "Keep a secret" in rows["secret"]
     assert "hunter2" not in told
+    assert told.count("run the playbook rollback") == 1
 
 
 def test_where_nothing_failed_each_warning_is_repeated_once_and_no_more_is_said(tmp_path: Path) -> None:
     told = play(tmp_path, "rescued,fine")
     assert "NOT DONE" not in told
+    assert "rollback" not in told
     assert told.partition("WARNINGS")[2].splitlines()[1:] == ["* the disk is small"]
 
 
@@ -112,7 +117,7 @@ def test_lines_stand_below_each_other() -> None:
 def test_hosts_whose_turn_did_not_come_are_named(tmp_path: Path) -> None:
     told = play(tmp_path, "broken,fine,rescued", "- hosts: all\n  serial: 1\n" + PLAY.partition("- hosts: all\n")[2])
     rows = {line.split()[0]: line for line in told.partition("NOT DONE")[2].splitlines()[1:] if line.strip()}
-    assert list(rows) == ["broken", "fine", "rescued"]
+    assert list(rows) == ["broken", "fine", "rescued", "run"]
     assert "its batch did not come" in rows["fine"]
     assert "not reached" in rows["rescued"]
 
