@@ -18,6 +18,7 @@ TESTBED := python -m testbed
 # The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test.
 LONGEST := scale default tls cluster
 SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+SOAKS := $(patsubst molecule/%/soak,%,$(wildcard molecule/*/soak))
 STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%))
 # Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
 PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
@@ -26,7 +27,7 @@ JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak $(SOAKS:%=soak-%) benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +94,11 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 
 # converge-cluster, verify-cluster, destroy-cluster: one step of a scenario, whose hosts stay.
 $(STEPS): $(READY)
+	@$(TESTBED) $@
+
+soak: $(SOAKS:%=soak-%) ## What only repeats, such as kills at many moments: longer than CI has for a change
+
+$(SOAKS:%=soak-%): $(READY)
 	@$(TESTBED) $@
 
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)

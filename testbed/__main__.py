@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
         if name != "lab"
     },
     **{
+        f"soak-{name}": (f"repeat on the hosts of the scenario {name}", partial(scenario.soak, name))
+        for name in scenario.SOAKS
+    },
+    **{
         f"{step}-{name}": (f"run this step of the scenario {name}", partial(scenario.step, step, name))
         for step in ("converge", "verify", "destroy")
         for name in scenario.SCENARIOS

@@ -12,6 +12,8 @@ from .common import CACHE, LABEL, ROOT, TestbedError, docker, stream
 
 # Those of the tests, and `lab`, whose hosts are those of `make lab`.
 SCENARIOS = tuple(sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")))
+# Those that have something to repeat.
+SOAKS = tuple(sorted(path.parent.name for path in ROOT.glob("molecule/*/soak")))
 HOME = CACHE / "molecule"
 
 
@@ -48,6 +50,25 @@ def step(command: str, name: str) -> None:
     if command == "converge":
         images.ensure()
     molecule(command, name)
+
+
+def soak(name: str) -> None:
+    """Run what only repeats, such as kills at many moments, on the hosts of a scenario; they are removed after it."""
+    images.ensure()
+    molecule("destroy", name)
+    molecule("converge", name)
+    environment = {
+        "HOME": str(HOME),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(state(name)),
+    }
+    hosts = ("--ansible-inventory", state(name) / "inventory", "--connection", "ansible")
+    program = Path(sys.executable).parent / "pytest"
+    folder = ROOT / "molecule" / name / "soak"
+    if code := stream(program, "-v", "-s", "-p", "no:cacheprovider", *hosts, folder, env=environment):
+        raise TestbedError(f"the soak of {name} ended with {code}; its hosts stay (make destroy-{name})")
+    molecule("destroy", name)
 
 
 def containers(label_value: str | None = None, *, everything: bool = True) -> dict[str, str]:
