@@ -25,6 +25,10 @@ options:
       - With one, the first backup may take as long to come as O(age_max_hours) allows.
     type: bool
     default: false
+  point_minutes:
+    description: Minutes between two points, where the plan of backups has any.
+    type: int
+    default: 5
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes.info
 author:
@@ -41,13 +45,15 @@ EXAMPLES = r"""
 RETURN = r"""
 backup:
   description: >-
-    The last result of each kind: V(good) and V(failed) of a backup, V(verified) and V(unverified) of its test. Each has
-    V(time) (Unix seconds) and V(text); a failure has V(error). Kinds that never happened are missing.
+    The last result of each kind. V(good) and V(failed) are of a backup, V(verified) and V(unverified) of its test,
+    V(point) and V(point_failed) of a point between two backups. Each has V(time) (Unix seconds) and V(text); a failure
+    has V(error). Kinds that never happened are missing.
   returned: success
   type: dict
   sample: {good: {time: 1764383400.0, text: Backup 0123abcd of 2025-11-29 02:30 UTC.}}
 checks:
-  description: One entry for the last backup, and one for its test if there was one.
+  description: >-
+    One entry for the last backup, one for its test if there was one, and one for the last point where there are points.
   returned: success
   type: list
   elements: dict
@@ -86,6 +92,9 @@ UPGRADE = "postgres_upgrade.json"
 PROGRAM = "trigger-backup"
 # After that an attempt that says nothing has been killed.
 PATIENCE_SECONDS = 12 * 3600
+PLAN = "plan.json"
+# A backup that takes long delays the next point.
+POINT_MINUTES = 60
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ class Parameters:
     path: str
     age_max_hours: int
     expected: bool
+    point_minutes: int = 5
 
 
 def read(path: str) -> dict[str, Any]:
@@ -118,9 +128,16 @@ def text(kind: str, row: Mapping[str, Any]) -> str:
         away = f"The webapp was stopped for {row['pause_seconds']} s."
         stored = f"stored in {row['repository']} within {row['seconds']:.0f} s"
         return f"Backup {row['snapshot'][:8]} of {when}: {amount}, {stored}. {away}{left}"
+    if kind == "point":
+        stored = f"of which {size(row['bytes_added'])} were new, stored in {row['repository']}"
+        return f"Point {row['snapshot'][:8]} of {when}: {size(row['bytes'])}, {stored} within {row['seconds']:.0f} s."
     if kind == "verified":
         took = f"within {row['seconds']:.0f} s"
-        return f"Backup {row['snapshot'][:8]} was restored in separate containers at {when} {took}: everything matches."
+        also = f" and the point {row['point']} after it" if row.get("point") else ""
+        what = f"Backup {row['snapshot'][:8]}{also}"
+        return (
+            f"{what} {'were' if also else 'was'} restored in separate containers at {when} {took}: everything matches."
+        )
     if not row["error"]:
         return f"Begun at {when}, and ended before it was over."
     return f"Failed at {when}: {row['error']}"
@@ -174,6 +191,36 @@ def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[C
         yield Check("test of the backup", False, text("unverified", unverified))
     elif verified:
         yield Check("test of the backup", True, text("verified", verified))
+    since = points_since(wanted.path)
+    if since is not None:
+        yield look_at_points(found, wanted, since, now)
+
+
+def points_since(path: str) -> float | None:
+    """Tell when the plan that has points was written; none where there are no points."""
+    plan = os.path.join(path, PLAN)
+    try:
+        with open(plan, encoding="utf-8") as file:
+            return os.stat(plan).st_mtime if json.load(file).get("points") else None
+    except FileNotFoundError:
+        return None
+
+
+def look_at_points(found: Mapping[str, Any], wanted: Parameters, since: float, now: float) -> Check:
+    """Judge the last point."""
+    good, failed = found.get("point"), found.get("point_failed")
+    if failed and failed["error"]:
+        return Check("point between backups", False, text("point_failed", failed))
+    if not found.get("good"):
+        return Check(
+            "point between backups", True, "none was saved yet: the first backup comes before (playbook backup)"
+        )
+    allowed = max(POINT_MINUTES, 3 * wanted.point_minutes)
+    minutes = (now - (good["time"] if good else since)) / 60
+    detail = f"{minutes:.0f} min old, {size(good['bytes_added'])} were new" if good else "none was saved yet"
+    cure = f"; at most {allowed} min are allowed (systemctl status trigger-backup-point.timer)"
+    old = minutes > allowed
+    return Check("point between backups", not old, detail + (cure if old else ""))
 
 
 def main() -> None:
@@ -182,10 +229,11 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "age_max_hours": {"type": "int", "default": 30},
             "expected": {"type": "bool", "default": False},
+            "point_minutes": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
     )
-    wanted = Parameters(module.params["path"], module.params["age_max_hours"], module.params["expected"])
+    wanted = Parameters(**module.params)
     found = read(wanted.path)
     results = {kind: {**row, "text": text(kind, row)} for kind, row in found.items()}
     checks = [asdict(check) for check in look(found, wanted, time.time())]

@@ -333,6 +333,10 @@ FORMATS: dict[str, Format] = {
         pattern(r"/[^\s:]+|(sftp|s3|b2|azure|gs|swift|rclone):\S+|rest:https?://[^\s@]+"),
     ),
     "restic_snapshot": Format("latest, or at least 8 characters of an id", pattern("latest|[0-9a-f]{8,64}")),
+    "restore_time": Format(
+        "a time with its zone such as 2026-01-31T12:00:00Z, or latest",
+        pattern(r"latest|\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)"),
+    ),
     "schedule": Format("a time as systemd writes it (OnCalendar), such as *:0/15 or Sun *-*-* 03:30:00", is_schedule),
     "sender": Format(
         "a mail address, or a name and the address in angle brackets",

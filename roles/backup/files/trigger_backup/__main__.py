@@ -23,8 +23,10 @@ from .images import Images
 from .move import TOLD, Move, accept, told_of
 from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
+from .points import FAILED, PostgresPoint, point, spans, state_at
 from .postgres import Postgres
 from .process import BackupError, Shell, moment
+from .receive import leave, receive
 from .redis import Redis
 from .repository import Repository, Snapshot
 from .restore import Restore
@@ -34,9 +36,9 @@ from .upgrade import Upgrade, require_finished
 from .verify import Trial, verify
 
 # Under which name a failure is kept.
-FAILURES = {"create": "failed", "verify": "unverified"}
+FAILURES = {"create": "failed", "verify": "unverified", "point": FAILED}
 # They wait for another one: a timer must not fail because of that.
-WAITING = ("create", "resume", "verify")
+WAITING = ("create", "resume", "verify", "point")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,6 +58,17 @@ def stores_of(plan: Plan, engine: Engine, secrets: Mapping[str, str]) -> list[St
     return [make(rows.get(name, {})) for name, make in known.items() if name in rows or name == "files"]
 
 
+def point_stores(plan: Plan, engine: Engine, secrets: Mapping[str, str]) -> list[Store]:
+    """Give the stores of a point: of Postgres the log, and nothing of ClickHouse."""
+    rows = [store for store in stores_of(plan, engine, secrets) if store.name != "clickhouse"]
+    for number, store in enumerate(rows):
+        if isinstance(store, Objects):
+            store.trusting = True
+        if isinstance(store, Postgres):
+            rows[number] = PostgresPoint(engine, plan.stores["postgres"], plan, say)
+    return rows
+
+
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trigger-backup", description="Back up an installation of Trigger.dev.")
     parser.add_argument("--directory", type=Path, default=Path("/opt/trigger"), help="folder of the installation")
@@ -66,7 +79,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("verify", help="restore the latest backup into separate containers, and compare")
     restoring = commands.add_parser("restore", help="restore a backup on this host")
     restoring.add_argument("snapshot", help="its id, or latest")
+    restoring.add_argument("--time", default="", help="in its place: the newest state at or before it, or latest")
     restoring.add_argument("--replace", action="store_true", help="even if there is an installation")
+    commands.add_parser("point", help="save the state of this moment, which belongs to the last backup")
+    commands.add_parser("receive", help="receive the log of Postgres, for points")
+    commands.add_parser("leave", help="remove what was received, and the replication slot")
     commands.add_parser("accept", help="remove what a restore has replaced")
     undoing = commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
     undoing.add_argument("--discard", action="store_true", help="even if the restored installation was used")
@@ -114,21 +131,34 @@ def carry_out(given: argparse.Namespace) -> Any:
         return {"changed": accept(folder, engine, given.running)}
     if given.command == "objects-move":
         return Move(plan_of(folder / PLAN), engine, told_of(folder / TOLD), say).run(given.check)
+    if given.command == "leave":
+        path = folder / PLAN
+        return {"changed": leave(folder, engine, plan_of(path).stores.get("postgres") if path.exists() else None)}
     target = target_of(given.directory)
     repository = Repository(shell, target, folder / "cache")
     if given.command == "create":
         plan = plan_of(folder / PLAN)
         stores = stores_of(plan, engine, secrets_of(plan.secrets_file))
         return create(plan, engine, repository, stores, say)
-    require(repository)
+    if given.command == "point":
+        plan = plan_of(folder / PLAN)
+        return point(plan, engine, repository, point_stores(plan, engine, secrets_of(plan.secrets_file)), say)
+    repository.require()
     if given.command == "restore":
         require_finished(folder)
-        chosen = restoring.choose(repository, given.snapshot, known_identity(target, given.replace))
+        known = known_identity(target, given.replace)
+        wanted = given.snapshot
+        if given.time:
+            wanted = state_at(repository.states(), given.time, known, target.point_minutes, time.time()).id
+        chosen = restoring.choose(repository, wanted, known)
         return restoring.run(repository, chosen, target.trigger_version, given.replace)
     if given.command == "verify":
         chosen = repository.choose("latest", known_identity(target))
         return verify(plan_of(folder / PLAN), engine, repository, chosen, stores_of, say)
-    return [listed(row, repository.manifest(row)) for row in repository.snapshots()]
+    states = repository.states()
+    rows = [(row.cut, listed(row, repository.manifest(row))) for row in states if not row.point]
+    points = [(cut, {"text": text}) for cut, text in spans(states, target.point_minutes)]
+    return [row for _, row in sorted([*rows, *points], key=lambda each: each[0])]
 
 
 def upgrade(given: argparse.Namespace, upgrading: Upgrade) -> dict[str, Any]:
@@ -145,14 +175,6 @@ def listed(snapshot: Snapshot, manifest: Mapping[str, Any]) -> dict[str, Any]:
     made = moment(manifest["cut"])
     text = f"{snapshot.id[:8]}  {made}  {manifest['trigger_version']}  {manifest['name']}"
     return {"id": snapshot.id, "text": text, **facts}
-
-
-def require(repository: Repository) -> None:
-    if not repository.exists():
-        raise BackupError(
-            f"There is no repository at {repository.name}. Set backup_repository to where the backups are, or mount "
-            "its disk. If no backup was made yet, make one (playbook backup)."
-        )
 
 
 def end(number: int, _frame: object) -> None:
@@ -182,6 +204,8 @@ def main(words: Sequence[str]) -> int:
     for each in SIGNALS:
         signal.signal(each, end)
     os.umask(0o077)
+    if given.command == "receive":
+        return receiving(folder)
     try:
         with locked(folder, given.command in WAITING):
             try:
@@ -195,6 +219,19 @@ def main(words: Sequence[str]) -> int:
         return 1
     print(json.dumps(result))
     return 0
+
+
+def receiving(folder: Path) -> int:
+    """Become the receiver. It goes on beside backups, and so is under no lock."""
+    try:
+        plan = plan_of(folder / PLAN)
+        engine = Engine(Shell())
+        words = receive(plan, engine, Postgres(engine, plan.stores["postgres"]), say)
+    except Exception as error:
+        print(told(error), file=sys.stderr)
+    else:
+        os.execvp(words[0], words)
+    return 1
 
 
 def told(error: Exception) -> str:

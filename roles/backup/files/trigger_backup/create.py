@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,8 @@ from .repository import MANIFEST, Repository
 from .stores import Facts, Store
 
 STATUS = "status.json"
+# Which backup points belong to.
+BASE = "points.json"
 PAUSED = "webapp_is_stopped"
 # In its container.
 WEBAPP_PORT = 3000
@@ -51,10 +53,10 @@ def start(plan: Plan, engine: Engine) -> None:
 
 
 @contextmanager
-def paused(plan: Plan, engine: Engine) -> Iterator[dict[str, float]]:
+def paused(plan: Plan, engine: Engine, pause: bool) -> Iterator[dict[str, float]]:
     """Keep the webapp stopped, if it is to be and runs. Gives the seconds without it when it is over."""
     times = {"seconds": 0.0}
-    if not plan.pause or not engine.running(plan.webapp_container):
+    if not pause or not engine.running(plan.webapp_container):
         yield times
         return
     mark = plan.home / PAUSED
@@ -82,10 +84,26 @@ def create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[
     forget(plan.home, "failed")
     say("Removing backups that are older than the retention")
     try:
-        repository.prune(plan.keep)
+        repository.prune(plan.keep, plan.point_keep_days)
     except BackupError as error:
         raise BackupError(f"The backup {result['snapshot']} is stored, but older ones remain: {error}") from None
     return result
+
+
+def found_points(folder: Path, repository: str, backup: str) -> None:
+    """Keep which backup the next points belong to: the last one, or the one that was restored."""
+    put_base_backup(folder, {"repository": repository, "id": backup, "time": time.time()})
+
+
+def put_base_backup(folder: Path, content: Mapping[str, Any]) -> None:
+    write_json(folder / BASE, content) if content else (folder / BASE).unlink(missing_ok=True)
+
+
+def base_backup(folder: Path) -> dict[str, Any]:
+    """Give the backup that points belong to; nothing if there is none."""
+    path = folder / BASE
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -108,24 +126,44 @@ def forget(folder: Path, kind: str) -> None:
 
 
 def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
-    installation = identity(secrets_of(plan.secrets_file)["encryption_key"])
     resume(plan, engine, stores, say)
-    open_repository(plan, repository, installation)
+    open_repository(plan, repository, installation_of(plan))
+    return take(plan, engine, repository, stores, say, pause=plan.pause)
+
+
+def installation_of(plan: Plan) -> str:
+    """Give what tells the installation of this host from others."""
+    return identity(secrets_of(plan.secrets_file)["encryption_key"])
+
+
+def take(
+    plan: Plan,
+    engine: Engine,
+    repository: Repository,
+    stores: Sequence[Store],
+    say: Say,
+    *,
+    pause: bool,
+    backup: str = "",
+    excluded: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Save the state of some stores: a backup, or a point of one; `excluded`: what of the stage is no part of it."""
+    installation = installation_of(plan)
     check_space(plan, engine, stores)
-    for store in stores:
-        store.prepare()
     plan.stage.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts: dict[str, Facts] = {}
     try:
-        say("Taking snapshots" + (" while the webapp is stopped" if plan.pause else ""))
+        for store in stores:
+            store.prepare()
+        say("Taking snapshots" + (" while the webapp is stopped" if pause else ""))
         cut = time.time()
         # All at once: each of them mostly waits.
-        with paused(plan, engine) as pause, ThreadPoolExecutor() as pool:
+        with paused(plan, engine, pause) as away, ThreadPoolExecutor() as pool:
             list(pool.map(lambda store: store.snapshot(), stores))
         for store in stores:
             say(f"Copying {store.name}")
             copied = store.copy(plan.stage)
-            facts[store.name] = {**copied, "exact": plan.pause and copied.get("exact", True)}
+            facts[store.name] = {**copied, "exact": pause and copied.get("exact", True)}
         manifest = {
             "format": FORMAT,
             "name": plan.name,
@@ -133,22 +171,25 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
             "collection_version": plan.collection_version,
             "trigger_version": running_version(plan, engine),
             "cut": cut,
-            "pause_seconds": pause["seconds"],
-            "paused": plan.pause,
+            "pause_seconds": away["seconds"],
+            "paused": pause,
             "volumes": plan.volumes,
             "stores": facts,
             "left_out": dict(plan.left_out),
+            "of_backup": [name for name in plan.stores if name not in facts],
         }
         write_json(plan.stage / MANIFEST, manifest)
-        say(f"Storing the backup in {repository.name}")
+        say(f"Storing it in {repository.name}")
         paths = [path for each in facts.values() for path in each.get("paths", {}).values()]
-        summary = repository.save([str(plan.stage), *paths], installation)
+        summary = repository.save([str(plan.stage), *paths], installation, cut, backup, excluded)
     finally:
         let_go(stores, say)
+    if not backup:
+        found_points(plan.home, repository.name, summary["snapshot_id"])
     return {
         "snapshot": summary["snapshot_id"][:8],
         "repository": repository.name,
-        "pause_seconds": pause["seconds"],
+        "pause_seconds": away["seconds"],
         "bytes": summary["total_bytes_processed"],
         "bytes_added": summary["data_added"],
         "left_out": dict(plan.left_out),

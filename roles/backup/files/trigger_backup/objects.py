@@ -109,6 +109,8 @@ class Objects(Store):
         self.script: str = row["script"]
         self.key = key
         self.index: dict[str, Any] = {}
+        # Whether copies that are known are taken for what they were: reading all of them takes too long for a point.
+        self.trusting = False
 
     def reach(self, container: str) -> Bucket:
         return Bucket(self.engine.address(container), self.bucket, self.region, self.key)
@@ -122,9 +124,10 @@ class Objects(Store):
         folder.mkdir(parents=True, exist_ok=True)
         bucket = self.reach(self.container)
         index: dict[str, list[Any]] = {}
+        known = read_json(stage / INDEX) if self.trusting and (stage / INDEX).exists() else {}
         for each in list(bucket.objects()):
             file = file_of(folder, each.name)
-            digest = md5_of(file)
+            digest = known[each.name][1] if each.name in known and file.is_file() else md5_of(file)
             if not same(file, digest, each):
                 file.parent.mkdir(exist_ok=True)
                 fresh = file.with_suffix(".new")

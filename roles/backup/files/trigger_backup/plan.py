@@ -33,6 +33,8 @@ class Target:
     trigger_version: str
     # Where the secrets of this host are, if it has any.
     secrets_file: Path
+    # How far points are apart.
+    point_minutes: int = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Plan:
     left_out: Mapping[str, str]
     keep: Mapping[str, int]
     check_percent: int
+    # Whether there are states between two backups, and for how many days they are kept.
+    points: bool = False
+    point_keep_days: int = 7
 
     @property
     def webapp_directory(self) -> Path:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .process import BackupError
+from .process import BackupError, Session
+from .recovery import recover
 from .stores import Facts, Files, Service, Store, differences
 
 DUMP = "postgres/database.dump"
@@ -23,41 +23,12 @@ FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDE
 """
 # The webapp sends changes to ClickHouse in batches: what it had not sent when it was stopped is sent now.
 TOUCH = """
-UPDATE "TaskRun" SET "updatedAt" = "updatedAt"
-WHERE "updatedAt" > (SELECT max("updatedAt") - interval '15 minutes' FROM "TaskRun");
+UPDATE "TaskRun" SET "updatedAt" = "updatedAt" WHERE "updatedAt" > {since} - interval '15 minutes';
 """
+LAST = """(SELECT max("updatedAt") FROM "TaskRun")"""
 # ClickHouse takes the log position of a commit for the version of a row: in a fresh server, which begins at 0, changes
 # of older rows would lose for ever (measured). So the log goes on this many times 4 GiB above the backup's position.
 LSN_STEPS = 16
-
-
-class Session:
-    """A transaction that stays open, and with it the snapshot that others may read."""
-
-    def __init__(self, words: list[str]) -> None:
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def ask(self, statements: str) -> list[list[str]]:
-        """Run statements, and give the rows that they print."""
-        assert self.process.stdin
-        assert self.process.stdout
-        rows: list[list[str]] = []
-        try:
-            self.process.stdin.write(f"{statements}\n\\echo END OF ANSWER\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the loop below says why
-        for line in self.process.stdout:
-            if line.strip() == "END OF ANSWER":
-                return rows
-            rows.append(line.rstrip("\n").split("|"))
-        raise BackupError(f"Postgres does not answer: {' '.join(' '.join(row) for row in rows)[-300:] or 'it ended'}")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 class Postgres(Store):
@@ -70,6 +41,7 @@ class Postgres(Store):
         self.container: str = row["container"]
         self.user: str = row["user"]
         self.database: str = row["database"]
+        self.volume: str = row.get("volume", "")
         # Of the replication to ClickHouse.
         self.slots: list[str] = row["slots"]
         self.session: Session | None = None
@@ -88,16 +60,25 @@ class Postgres(Store):
         """The server compresses large values, and the dump holds them as they are."""
         return 2 * int(self.sql(self.container, "SELECT pg_database_size(current_database())")[0][0])
 
+    def prepare(self) -> None:
+        """Connect: what is asked in the pause is then answered at once."""
+        self.release()
+        self.session = Session(self.psql(self.container), r"\echo", "Postgres")
+        self.rows("SELECT 1;")
+
+    def rows(self, statements: str) -> list[list[str]]:
+        """Run statements in the session, and give the rows that they print."""
+        assert self.session
+        return [line.split("|") for line in self.session.ask(statements)]
+
     def snapshot(self) -> None:
-        self.session = Session(self.psql(self.container))
         opened = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot(), pg_current_wal_lsn();"
-        rows = self.session.ask(opened)
+        rows = self.rows(opened)
         if len(rows) != 1 or len(rows[0]) != 2:
             raise BackupError(f"Postgres gives no snapshot: {' '.join(' '.join(row) for row in rows)[-300:]}")
         self.held = rows[0]
 
     def copy(self, stage: Path) -> Facts:
-        assert self.session
         snapshot, lsn = self.held
         (stage / DUMP).parent.mkdir(parents=True, exist_ok=True)
         # Uncompressed: restic compresses, and keeps once what did not change.
@@ -107,7 +88,7 @@ class Postgres(Store):
         self.engine.shell.into_file(
             self.engine.program(self.container, *roles), stage / GLOBALS, doing="Dumping the roles of Postgres"
         )
-        counts = {row[0]: int(row[1]) for row in self.session.ask(COUNT)}
+        counts = {row[0]: int(row[1]) for row in self.rows(COUNT)}
         version = self.sql(self.container, "SHOW server_version")[0][0]
         return {"lsn": lsn, "rows": counts, "version": version, "database": self.database, "user": self.user}
 
@@ -117,6 +98,21 @@ class Postgres(Store):
             self.session = None
 
     def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
+        if "mark" in facts:
+            self._restore_point(service, files, facts)
+        else:
+            self._restore_dump(service, files, facts)
+        self._make_slots(service.container, facts.get("analytics_cut", ""))
+
+    def _restore_point(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
+        def sql(statements: str) -> list[list[str]]:
+            return self.sql(service.container, statements, database="postgres")
+
+        recover(self.engine, service, sql, files.at(facts["paths"]["log"]), facts["mark"])
+        if not facts.get("analytics_cut"):  # ClickHouse is not restored: it may have later versions
+            self._raise_log_position(service, facts["lsn"])
+
+    def _restore_dump(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
         container = service.container
         self._raise_log_position(service, facts["lsn"])
         # CREATE DATABASE takes one name only as it is written here; names of ours need no quotes.
@@ -134,17 +130,16 @@ class Postgres(Store):
             self.engine.program(container, *words), files.stage / DUMP, doing="Restoring Postgres"
         )
         self.sql(container, "ANALYZE;")
-        self._make_slots(container)
 
-    def _make_slots(self, container: str) -> None:
+    def _make_slots(self, container: str, cut: str) -> None:
         """Make the slots before the webapp starts: it begins to work 0.4 s before it makes them itself (measured).
 
-        What runs do in that time would never reach ClickHouse.
+        What runs do in that time would never reach ClickHouse. `cut`: what ClickHouse has, if that is older.
         """
         for name in self.slots:
             self.sql(container, f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput');")
         if self.slots and self.sql(container, """SELECT to_regclass('"TaskRun"') IS NOT NULL""") == [["t"]]:
-            self.sql(container, TOUCH)
+            self.sql(container, TOUCH.format(since=f"timestamp '{cut}'" if cut else LAST))
 
     def _restore_roles(self, container: str, path: Path) -> None:
         """Make the roles that are missing. The server's own has been made with it, and has its password."""
@@ -172,5 +167,7 @@ class Postgres(Store):
         service.start()
 
     def compare(self, service: Service, facts: Mapping[str, Any]) -> list[str]:
+        if "mark" in facts:  # the server has found the mark, or it would not run
+            return []
         found = {row[0]: int(row[1]) for row in self.sql(service.container, COUNT)}
         return differences("Postgres table", facts["rows"], found)

@@ -37,6 +37,12 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def empty_folder(folder: Path, spared: Path | None = None) -> None:
+    """Remove everything in a folder, which stays as it is."""
+    for path in [path for path in folder.iterdir() if path != spared]:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 def digest_of(algorithm: str, path: Path) -> str:
     """Give the digest of a file, without having all of it in memory."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
@@ -60,6 +66,39 @@ def require_room(needs: Mapping[Path, int], doing: str) -> None:
                 f"{folder} has {free // 2**20} MiB free; {doing} needs up to {need // 2**20} MiB there. Free space "
                 "there, or mount a larger disk."
             )
+
+
+class Session:
+    """A client that stays connected: what it is told happens at once. Of psql, a transaction stays open, too."""
+
+    END = "END_OF_ANSWER"
+
+    def __init__(self, words: Sequence[str], echo: str, name: str) -> None:
+        self.echo = echo  # the command of the client that prints a text
+        self.name = name
+        self.process = subprocess.Popen(
+            list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def ask(self, text: str) -> list[str]:
+        """Tell the client something, and give the lines that it answers."""
+        assert self.process.stdin
+        assert self.process.stdout
+        lines: list[str] = []
+        try:
+            self.process.stdin.write(f"{text}\n{self.echo} {self.END}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the loop below says why
+        for line in self.process.stdout:
+            if line.strip() == self.END:
+                return lines
+            lines.append(line.rstrip("\r\n"))
+        raise BackupError(f"{self.name} does not answer: {' '.join(lines)[-300:] or 'it ended'}")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 class Shell:

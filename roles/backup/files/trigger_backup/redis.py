@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .process import BackupError, remove_folder
+from .process import BackupError, Session, remove_folder
 from .stores import Facts, Files, Service, Store
 
 FILE = "redis/dump.rdb"
@@ -37,9 +37,13 @@ class Redis(Store):
         self.volume: str = row["volume"]
         self.keys: dict[str, int] = {}
         self.saves = 0
+        self.session: Session | None = None
 
     def ask(self, container: str, *words: str) -> str:
-        answer = self.engine.ask(container, "redis-cli", *words, doing="Asking Redis").strip()
+        if self.session and container == self.container:
+            answer = "\n".join(self.session.ask(" ".join(words))).strip()
+        else:
+            answer = self.engine.ask(container, "redis-cli", *words, doing="Asking Redis").strip()
         if re.match(r"\(error\)|ERR|NOAUTH|WRONGPASS|MISCONF|LOADING", answer):
             raise BackupError(f"Redis ({container}) refuses {' '.join(words)}: {answer[:200]}")
         return answer
@@ -54,10 +58,13 @@ class Redis(Store):
 
     def prepare(self) -> None:
         """Wait for what Redis saves by itself, before the webapp is stopped."""
+        self.release()
         self._wait(forever=True)
+        # Connected already: so it saves at the moment at which Postgres holds its state.
+        self.session = Session(self.engine.program(self.container, "redis-cli"), "ECHO", "Redis")
+        self.ask(self.container, "PING")
 
     def snapshot(self) -> None:
-        self.release()
         state = self._wait(forever=False)
         if state["rdb_bgsave_in_progress"] != "0" or state["aof_rewrite_in_progress"] != "0":
             raise BackupError("Redis has begun to save its data by itself. Start the backup again.")
@@ -97,6 +104,9 @@ class Redis(Store):
         return {"count": self.keys, "version": self.info(self.container)["redis_version"]}
 
     def release(self) -> None:
+        if self.session:
+            self.session.close()
+            self.session = None
         folder = self.engine.volume(self.volume)
         if folder:
             (folder / HELD).unlink(missing_ok=True)

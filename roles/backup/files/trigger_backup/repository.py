@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from .plan import Target
 from .process import BackupError, Shell, said
 
 TAG = "trigger"
+# Of a state between two backups, see points.py.
+POINT = "trigger-point"
 # The same on every host: restic compares a backup with the last one of the same host and paths.
 HOST = "trigger"
 MANIFEST = "manifest.json"
+DAY = 86400.0
+# Points that one call removes: a command line is not endless.
+AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,11 @@ class Snapshot:
     time: str
     installation: str
     paths: tuple[str, ...]
+    # Unix seconds of the state that it has. Of a backup without that tag, when it was stored.
+    cut: float = 0.0
+    # Of a point: the backup that has the rest of it.
+    backup: str = ""
+    point: bool = False
 
     @property
     def stage(self) -> str:
@@ -92,23 +103,17 @@ class Repository:
 
     def snapshots(self) -> list[Snapshot]:
         """List the backups, the newest last."""
-        rows = json.loads(self.reads("snapshots", "--json", "--tag", TAG, doing="Listing the backups")) or []
-        return sorted(
-            (
-                Snapshot(
-                    row["id"],
-                    row["time"],
-                    next((tag.partition("=")[2] for tag in row["tags"] if tag.startswith("installation=")), ""),
-                    tuple(row["paths"]),
-                )
-                for row in rows
-            ),
-            key=lambda row: row.time,
-        )
+        return [row for row in self.states(TAG) if not row.point]
+
+    def states(self, *tags: str) -> list[Snapshot]:
+        """List backups and points, or what has one of the tags, the newest last."""
+        flags = [word for tag in tags or (TAG, POINT) for word in ("--tag", tag)]
+        rows = json.loads(self.reads("snapshots", "--json", *flags, doing="Listing the backups")) or []
+        return sorted(map(snapshot_of, rows), key=lambda row: row.cut)
 
     def choose(self, wanted: str, installation: str | None) -> Snapshot:
         """Give the backup that is meant: an id, its beginning, or the latest one of the installation."""
-        known = self.snapshots()
+        known = self.snapshots() if wanted == "latest" else self.states()
         if wanted != "latest":
             found = [row for row in known if len(wanted) >= 8 and row.id.startswith(wanted)]
             if len(found) != 1:
@@ -138,24 +143,43 @@ class Repository:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def save(self, paths: Iterable[str], installation: str) -> dict[str, Any]:
-        """Store a backup, whole or not at all."""
-        words = ["backup", "--json", "--quiet", "--host", HOST, "--tag", TAG, "--tag", f"installation={installation}"]
+    def save(
+        self, paths: Iterable[str], installation: str, cut: float, backup: str = "", excluded: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Store a backup, or a point of one, whole or not at all."""
+        tag = POINT if backup else TAG
+        words = ["backup", "--json", "--quiet", "--host", HOST, "--tag", tag, "--tag", f"installation={installation}"]
+        words += ["--tag", f"cut={cut:.3f}", *(["--tag", f"backup={backup}"] if backup else [])]
+        words += [f"--exclude={path}" for path in excluded]
         done = self.shell.run(["restic", *words, *paths], environment=self.environment)
         summary = summary_of(done.stdout.decode(errors="replace"))
         if done.returncode != 0:
             # 3: some files could not be read, and what could is stored all the same.
             if summary.get("snapshot_id"):
                 self.restic("forget", summary["snapshot_id"], doing="Removing the incomplete backup")
+            self.require()
             raise BackupError(f"Storing the backup failed ({self.name}): {self._reason(said(done))}")
         return summary
 
-    def prune(self, keep: Mapping[str, int]) -> None:
-        """Remove backups that are older than the retention, and what only they held."""
+    def require(self) -> None:
+        """See that there is a repository, and that the key opens it."""
+        if not self.exists():
+            raise BackupError(
+                f"There is no repository at {self.name}. Set backup_repository to where the backups are, or mount "
+                "its disk. If no backup was made yet, make one (playbook backup)."
+            )
+
+    def prune(self, keep: Mapping[str, int], point_days: int) -> None:
+        """Remove backups and points that are older than the retention, and what only they held."""
         words = [word for name, number in keep.items() if number for word in (f"--keep-{name}", str(number))]
-        self.restic(
-            "forget", "--tag", TAG, "--group-by", "", *words, "--prune", "--quiet", doing="Removing old backups"
-        )
+        words = ["forget", "--tag", TAG, "--group-by", "", *words, "--dry-run", "--json"]
+        groups = json.loads(self.restic(*words, doing="Looking for old backups").splitlines()[0])
+        old = {row["id"] for group in groups for row in group["remove"] or []}
+        ids = unwanted(self.states(), old, point_days)
+        for number in range(0, len(ids), AT_ONCE):
+            self.restic("forget", *ids[number : number + AT_ONCE], "--quiet", doing="Removing old backups")
+        if ids:
+            self.restic("prune", "--quiet", doing="Removing what old backups held")
 
     def check(self, percent: int) -> None:
         """Read a part of everything that is stored, and compare it with its checksums."""
@@ -163,9 +187,10 @@ class Repository:
         part = ["--read-data-subset", f"{percent}%"] if percent else []
         self.restic("check", *part, "--quiet", doing="Checking the repository")
 
-    def fetch(self, snapshot: Snapshot, folder: Path) -> None:
-        """Write everything of a backup below a folder, as it was."""
-        self.reads("restore", snapshot.id, "--target", str(folder), "--quiet", doing="Fetching the backup")
+    def fetch(self, snapshot: Snapshot, folder: Path, included: Iterable[str] = ()) -> None:
+        """Write everything of a backup below a folder, as it was; or what is below some of its paths."""
+        words = ["--target", str(folder), *(f"--include={path}" for path in included)]
+        self.reads("restore", snapshot.id, *words, "--quiet", doing="Fetching the backup")
 
     def size(self, snapshot: Snapshot) -> int:
         """Give the bytes that a backup takes when it is fetched."""
@@ -183,3 +208,37 @@ def summary_of(output: str) -> dict[str, Any]:
         if isinstance(row, dict) and row.get("message_type") == "summary":
             return row
     return {}
+
+
+def snapshot_of(row: Mapping[str, Any]) -> Snapshot:
+    """Read what restic tells of a snapshot."""
+    told = dict(tag.split("=", 1) for tag in row["tags"] if "=" in tag)
+    cut = float(told["cut"]) if "cut" in told else seconds_of(row["time"])
+    point = POINT in row["tags"]
+    installation = told.get("installation", "")
+    return Snapshot(row["id"], row["time"], installation, tuple(row["paths"]), cut, told.get("backup", ""), point)
+
+
+def seconds_of(text: str) -> float:
+    """Give the Unix seconds of a time of restic, which has up to nine digits behind the point."""
+    found = re.fullmatch(r"(.{19})(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if not found:
+        return 0.0
+    zone = "+00:00" if found[3] == "Z" else found[3]
+    return datetime.fromisoformat(found[1] + zone).timestamp() + float(found[2] or 0)
+
+
+def usable(states: Iterable[Snapshot]) -> list[Snapshot]:
+    """Leave out points whose backup is gone."""
+    rows = list(states)
+    backups = {row.id for row in rows if not row.point}
+    return [row for row in rows if not row.point or row.backup in backups]
+
+
+def unwanted(states: Iterable[Snapshot], old: set[str], point_days: int) -> list[str]:
+    """Give the ids of points that are too old or cannot be used, and of old backups that no other point needs."""
+    rows = list(states)
+    newest = max((row.cut for row in rows), default=0.0)
+    kept = [row for row in usable(rows) if row.point and row.cut >= newest - point_days * DAY]
+    stay = {row.id for row in kept} | {row.backup for row in kept}
+    return [row.id for row in rows if row.id not in stay and (row.point or row.id in old)]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from .aside import Aside, AsideService, Volumes
+from .create import base_backup, found_points, put_base_backup
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, write_json
-from .process import BackupError, Shell, moment, remove_folder, require_room
+from .process import BackupError, Shell, empty_folder, moment, remove_folder, require_room
 from .repository import Repository, Snapshot
 from .stores import Files, Store
 
@@ -76,19 +77,23 @@ class Restore:
         return repository.choose(begun or wanted, None if begun else installation)
 
     def run(self, repository: Repository, snapshot: Snapshot, wanted_version: str, replace: bool) -> dict[str, Any]:
-        manifest = repository.manifest(snapshot)
+        manifest, backup = whole(repository, snapshot)
         check_manifest(manifest, snapshot, wanted_version)
         if "stop" not in self.state.get("done", []):
             self.forget()
             self.check_target(manifest, replace)
-            require_room_twice(self.engine, self.home, repository.size(snapshot), "a restore")
+            size = sum(repository.size(each) for each in (snapshot, backup) if each)
+            require_room_twice(self.engine, self.home, size, "a restore")
             self.keep(snapshot=snapshot.id, newest=repository.snapshots()[-1].id, targets=manifest["volumes"])
         if COMPLETE not in self.state.get("done", []):
-            self.carry_out(repository, snapshot, manifest)
+            self.carry_out(repository, snapshot, backup, manifest)
         remove_folder(self.home / FETCHED)
-        return {"snapshot": snapshot.id, "cut": manifest["cut"], "trigger_version": manifest["trigger_version"]}
+        result = {"snapshot": snapshot.id, "cut": manifest["cut"], "trigger_version": manifest["trigger_version"]}
+        return {**result, "text": told(snapshot, backup, manifest)}
 
-    def carry_out(self, repository: Repository, snapshot: Snapshot, manifest: Mapping[str, Any]) -> None:
+    def carry_out(
+        self, repository: Repository, snapshot: Snapshot, backup: Snapshot | None, manifest: Mapping[str, Any]
+    ) -> None:
         """Take the steps that are not done yet."""
         done: list[str] = self.state.get("done", [])
         self.aside(1).down()  # a restore that was killed has left its containers, which must not write beside others
@@ -101,7 +106,7 @@ class Restore:
                 done.append(name)
                 self.keep(done=done)
 
-        step("fetch", "Fetching the backup", lambda: self.fetch(repository, snapshot))
+        step("fetch", "Fetching the backup", lambda: self.fetch(repository, snapshot, backup, manifest))
         plan = plan_of(files.stage / PLAN)
         if plan.directory != self.directory:
             self.forget()
@@ -112,6 +117,10 @@ class Restore:
         secrets = secrets_of(files.stage / FOLDER / plan.secrets_file.name)
         stores = self.stores_of(plan, self.engine, secrets)
         self.restore_stores(plan, stores, files, manifest, step)
+        # What a later backup has of ClickHouse is of a history that ends here: points must not use it.
+        if "points_of" not in self.state:
+            self.keep(points_of=base_backup(self.home))
+        found_points(self.home, repository.name, (backup or snapshot).id)
         self.keep(done=[*done, COMPLETE])
 
     def restore_stores(
@@ -126,15 +135,27 @@ class Restore:
         left = [store for store in stores if store.name not in self.state.get("done", [])]
         if not left:
             return
+        begun: list[str] = self.state.get("begun", [])
+        for store in left:
+            self.clear(plan, store.name, begun)
         try:
             self.say("Starting the stores on their own")
             aside.up(plan.webapp_directory, plan.services, (plan.directory, plan.directory))
             for store in left:
                 facts = manifest["stores"][store.name]
+                begun.append(store.name)
+                self.keep(begun=begun)
                 put = partial(put_store, aside, plan, store, files, facts)
                 step(store.name, f"Restoring {store.name}", put)
         finally:
             aside.down()
+
+    def clear(self, plan: Plan, name: str, begun: Sequence[str]) -> None:
+        """Empty the volume of a store whose restore was interrupted: a service may not start with half of its data."""
+        volume = plan.stores.get(name, {}).get("volume", "")
+        folder = self.engine.volume(volume) if volume and name in begun else None
+        if folder:
+            empty_folder(folder)
 
     def aside(self, wait_seconds: int) -> Aside:
         return Aside(self.engine, PROJECT, self.home / "aside", wait_seconds)
@@ -152,10 +173,15 @@ class Restore:
                 "kept until the restored installation works."
             )
 
-    def fetch(self, repository: Repository, snapshot: Snapshot) -> None:
+    def fetch(
+        self, repository: Repository, snapshot: Snapshot, backup: Snapshot | None, manifest: Mapping[str, Any]
+    ) -> None:
         remove_folder(self.home / FETCHED)
         (self.home / FETCHED).mkdir(mode=0o700)
         repository.fetch(snapshot, self.home / FETCHED)
+        if backup:
+            parts = [manifest["stores"][name] for name in manifest["of_backup"]]
+            repository.fetch(backup, self.home / FETCHED, [path for part in parts for path in part["paths"].values()])
 
     def stop(self) -> None:
         """Stop and remove the containers, whatever became of the files of their projects."""
@@ -223,6 +249,8 @@ class Restore:
         if "stop" in state.get("done", []):
             self.stop()
             self.bring_back("set_aside" in state["done"])
+        if "points_of" in state:
+            put_base_backup(self.home, state["points_of"])
         for name in state.get("volumes", []):
             self.engine.remove_volume(name + SUFFIX)
         remove_folder(self.home / REPLACED)
@@ -243,13 +271,13 @@ class Restore:
             kept = self.engine.volume(name + SUFFIX)
             if kept and holds(kept):
                 folder = self.engine.make_volume(name)
-                clear(name, partial(empty, folder))
+                clear(name, partial(empty_folder, folder))
                 move(kept, folder)
         for name in self.state["targets"]:
             unwanted = self.engine.volume(name)
             if unwanted and name not in self.state.get("volumes", []):  # it was empty before
-                clear(name, partial(empty, unwanted))
-        clear("files", lambda: empty(self.directory, self.home))
+                clear(name, partial(empty_folder, unwanted))
+        clear("files", lambda: empty_folder(self.directory, self.home))
         target = self.home / REPLACED
         for path in [*target.iterdir()] if target.exists() else []:
             outside = path.name == OUTSIDE
@@ -258,6 +286,42 @@ class Restore:
     def forget(self) -> None:
         remove_folder(self.home / FETCHED)
         (self.home / STATE).unlink(missing_ok=True)
+
+
+def whole(repository: Repository, snapshot: Snapshot) -> tuple[dict[str, Any], Snapshot | None]:
+    """Give the manifest; of a point, with the stores that come from the backup before it, and that backup."""
+    manifest = repository.manifest(snapshot)
+    names: list[str] = manifest.get("of_backup", [])
+    if not names:
+        return manifest, None
+    backup = next((row for row in repository.snapshots() if row.id == snapshot.backup), None)
+    if not backup:
+        raise BackupError(f"The backup that the point {snapshot.id[:8]} belongs to is gone. Choose another time.")
+    stores: dict[str, Any] = repository.manifest(backup)["stores"]
+    lacking = [name for name in names if name not in stores]
+    if lacking:
+        raise BackupError(
+            f"The point {snapshot.id[:8]} has {', '.join(lacking)} from the backup {backup.id[:8]}, which lacks it "
+            "(backup_include). Choose a time after another backup."
+        )
+    manifest["stores"].update({name: stores[name] for name in names})
+    if "clickhouse" in names and "postgres" in manifest["stores"]:
+        manifest["stores"]["postgres"]["analytics_cut"] = stores["clickhouse"]["cut"]
+    return manifest, backup
+
+
+def told(snapshot: Snapshot, backup: Snapshot | None, manifest: Mapping[str, Any]) -> str:
+    """Say of which time each store is."""
+    when = moment(manifest["cut"])
+    if not backup:
+        return f"The backup {snapshot.id[:8]} is restored: everything is of {when}."
+    names = ", ".join(sorted(name for name in manifest["stores"] if name not in manifest["of_backup"]))
+    older = ", ".join(manifest["of_backup"])
+    return (
+        f"The point {snapshot.id[:8]} is restored. Of {when}: {names}. Of {moment(backup.cut)} (the backup "
+        f"{backup.id[:8]}): {older}. The webapp sends the runs that have changed since to ClickHouse once more; logs "
+        "and spans that ClickHouse got since are lost."
+    )
 
 
 def put_store(aside: Aside, plan: Plan, store: Store, files: Files, facts: Mapping[str, Any]) -> None:
@@ -307,8 +371,3 @@ def move(source: Path, target: Path) -> None:
     facts = source.stat()
     os.chown(target, facts.st_uid, facts.st_gid)
     target.chmod(facts.st_mode & 0o7777)
-
-
-def empty(folder: Path, spared: Path | None = None) -> None:
-    for path in [path for path in folder.iterdir() if path != spared]:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

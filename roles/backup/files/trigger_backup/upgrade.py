@@ -14,8 +14,8 @@ from .engine import Engine
 from .halt import stopped
 from .plan import Plan, read_json, write_json
 from .postgres import Postgres
-from .process import BackupError, remove_folder, require_room, said
-from .restore import COMPLETE, PROJECTS, STATE, Say, empty, move
+from .process import BackupError, empty_folder, remove_folder, require_room, said
+from .restore import COMPLETE, PROJECTS, STATE, Say, move
 from .stores import Files
 
 # There from the moment on that the old data is moved away, until it is accepted or taken back.
@@ -241,7 +241,7 @@ class Upgrade:
         self.keep(undoing=True)
         self.stop()
         if "keep" in state["done"] and not state.get("emptied"):
-            empty(self.engine.folder(self.volume))
+            empty_folder(self.engine.folder(self.volume))
             self.keep(emptied=True)
         if self.engine.volume(self.kept):
             self.carry(self.kept, self.volume)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Tries a backup: restores it into containers of its own, counts, and removes them."""
+"""Tries a backup, and the newest point after it: restores into containers of its own, counts, and removes them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from .repository import Repository, Snapshot
 from .restore import Say, StoresOf, check_manifest, put_store, require_room_twice
 from .stores import Files
 
+# What is restored of a point: the rest is stored as it is in backups.
+IN_POINT = ("postgres", "redis")
 PROJECT = "trigger-backup-verify"
 FETCHED = "verify"
 
@@ -29,8 +32,15 @@ def verify(
     note(plan.home, "unverified", {"time": began, "error": ""})
     say("Checking the repository")
     repository.check(plan.check_percent)
-    Trial(plan, engine, stores_of, say).run(repository, snapshot)
-    result = {"time": began, "snapshot": snapshot.id[:8], "seconds": round(time.time() - began, 1)}
+    trial = Trial(plan, engine, stores_of, say)
+    trial.run(repository, snapshot)
+    result: dict[str, Any] = {"time": began, "snapshot": snapshot.id[:8]}
+    points = [row for row in repository.states() if row.backup == snapshot.id]
+    if points:
+        say("Testing the newest point after it")
+        trial.run(repository, points[-1], IN_POINT)
+        result["point"] = points[-1].id[:8]
+    result["seconds"] = round(time.time() - began, 1)
     note(plan.home, "verified", result)
     forget(plan.home, "unverified")
     return result
@@ -47,10 +57,11 @@ class Trial:
         self.fetched = plan.home / FETCHED
         self.aside = Aside(engine, PROJECT, plan.home / "aside_verify", plan.webapp_start_seconds, f"{PROJECT}-")
 
-    def run(self, repository: Repository, snapshot: Snapshot) -> None:
+    def run(self, repository: Repository, snapshot: Snapshot, names: Sequence[str] = ()) -> None:
+        """Restore a backup, or some stores of it."""
         self.clean()
         try:
-            self._run(repository, snapshot)
+            self._run(repository, snapshot, names)
         finally:
             self.clean()
 
@@ -60,17 +71,26 @@ class Trial:
             self.engine.remove_volume(name)
         remove_folder(self.fetched)
 
-    def _run(self, repository: Repository, snapshot: Snapshot) -> None:
+    def _run(self, repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> None:
         manifest = repository.manifest(snapshot)
         check_manifest(manifest, snapshot, "")
         require_room_twice(self.engine, self.home, repository.size(snapshot), "its test")
+        facts = {name: row for name, row in manifest["stores"].items() if not names or name in names}
         self.say("Fetching the backup")
         self.fetched.mkdir(mode=0o700)
-        repository.fetch(snapshot, self.fetched)
+        repository.fetch(snapshot, self.fetched, paths_of(snapshot, facts) if names else ())
         files = Files(self.fetched, Path(snapshot.stage))
         plan = plan_of(files.stage / PLAN)
         here = files.stage / FOLDER
-        self.aside.up(here / "webapp", plan.services, (plan.directory, here))
-        for store in self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_file.name)):
+        services = [row["service"] for name, row in plan.stores.items() if name in facts and row.get("service")]
+        self.aside.up(here / "webapp", services, (plan.directory, here))
+        stores = self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_file.name))
+        for store in [each for each in stores if each.name in facts]:
             self.say(f"Restoring {store.name} on its own")
             put_store(self.aside, plan, store, files, manifest["stores"][store.name])
+
+
+def paths_of(snapshot: Snapshot, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name what has to be fetched to restore some stores: their own folders, and the files of their services."""
+    own = [path for row in facts.values() for path in row.get("paths", {}).values()]
+    return [*own, *(f"{snapshot.stage}/{name}" for name in (PLAN, FOLDER, *facts))]

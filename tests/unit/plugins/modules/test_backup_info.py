@@ -62,6 +62,52 @@ def test_each_kind_of_result(found: dict[str, Any], expected: bool, verdicts: li
     assert words in " ".join(check.detail for check in checks)
 
 
+def pointed(minutes: float) -> dict[str, Any]:
+    row = {"time": NOW - minutes * 60, "snapshot": "4567cdef", "bytes": 2**20, "bytes_added": 2048}
+    return {**row, "repository": "/r", "seconds": 4.2}
+
+
+@pytest.mark.parametrize(
+    ("found", "minutes", "ok", "words"),
+    [
+        ({}, 5, True, "the first backup comes before"),
+        ({"good": good(2)}, 5, False, "none was saved yet; at most 60 min are allowed"),
+        ({"good": good(2), "point": pointed(4)}, 5, True, "4 min old, 2.0 KiB were new"),
+        ({"good": good(2), "point": pointed(61)}, 5, False, "at most 60 min are allowed"),
+        ({"good": good(2), "point": pointed(61)}, 30, True, "61 min old"),
+        ({"good": good(2), "point": pointed(4), "point_failed": begun(0.01)}, 5, True, "4 min old"),
+        ({"good": good(2), "point": pointed(4), "point_failed": failed(0.01)}, 5, False, "no space left"),
+    ],
+)
+def test_points_are_judged_where_there_are_any(
+    tmp_path: Path, found: dict[str, Any], minutes: int, ok: bool, words: str
+) -> None:
+    plan = tmp_path / "plan.json"
+    for points in (False, True):
+        plan.write_text(json.dumps({"points": points}))
+        os.utime(plan, (NOW - 2 * HOUR,) * 2)
+        checks = [
+            each for each in look(found, Parameters(str(tmp_path), 30, False, minutes), NOW) if "point" in each.what
+        ]
+        assert len(checks) == points
+    assert checks[0].ok is ok
+    assert words in checks[0].detail
+
+
+def test_a_point_that_was_tested_is_told(invoke: Any, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"verified": {**verified(1), "point": "4567cdef"}}))
+    text = invoke(backup_info.main, path=str(tmp_path))["backup"]["verified"]["text"]
+    assert text.startswith("Backup 0123abcd and the point 4567cdef after it were restored in separate containers")
+
+
+def test_a_point_is_told(invoke: Any, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"point": pointed(0)}))
+    text = invoke(backup_info.main, path=str(tmp_path))["backup"]["point"]["text"]
+    assert (
+        text == "Point 4567cdef of 2025-11-29 02:30 UTC: 1.0 MiB, of which 2.0 KiB were new, stored in /r within 4 s."
+    )
+
+
 def test_the_first_backup_has_its_time(tmp_path: Path) -> None:
     program = tmp_path / "trigger-backup"
     program.touch()

@@ -153,6 +153,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["", "/", "backups", "rest:https://name:password@host/", "ftp:host", "/a b"],
     ),
     "restic_snapshot": (["latest", "0123abcd", "a" * 64], ["", "newest", "0123abc", "XYZ12345"]),
+    "restore_time": (
+        ["latest", "2026-01-31T12:00:00Z", "2026-01-31T12:00Z", "2026-01-31T12:00:00+02:00"],
+        ["now", "2026-01-31", "2026-01-31 12:00:00Z", "2026-01-31T12:00:00"],
+    ),
     "schedule": (
         [
             "*:0/15",

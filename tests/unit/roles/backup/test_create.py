@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from trigger_backup import process
-from trigger_backup.create import PAUSED, check_space, create, note, open_repository, resume
+from trigger_backup.create import PAUSED, base_backup, check_space, create, note, open_repository, resume
 from trigger_backup.engine import Engine
 from trigger_backup.plan import Plan, identity, plan_of
 from trigger_backup.process import BackupError, Shell
@@ -71,12 +71,12 @@ class FakeRepository(Repository):
     def snapshots(self) -> list[Snapshot]:
         return self.known
 
-    def save(self, paths: Any, installation: str) -> dict[str, Any]:
+    def save(self, paths: Any, installation: str, cut: float, backup: str = "", excluded: Any = ()) -> dict[str, Any]:
         self.calls.append("save")
         self.saved = json.loads((Path(next(iter(paths))) / "manifest.json").read_text())
         return {"snapshot_id": "b" * 64, "total_bytes_processed": 10, "data_added": 1}
 
-    def prune(self, keep: Mapping[str, int]) -> None:
+    def prune(self, keep: Mapping[str, int], point_days: int) -> None:
         self.calls.append("prune")
 
 
@@ -150,6 +150,7 @@ def test_the_webapp_is_stopped_for_the_snapshots_only(plan: Plan) -> None:
     assert repository.saved["installation"] == identity(KEY)
     assert repository.saved["left_out"] == {"redis": "Redis is external"}
     assert status(plan)["good"] == result
+    assert base_backup(plan.home)["id"] == "b" * 64  # points belong to it from now on
 
 
 @pytest.mark.parametrize("fails", ["snapshot", "copy"])
@@ -223,7 +224,7 @@ def test_an_interrupted_backup_is_made_good(plan: Plan) -> None:
 
 def test_a_backup_that_is_stored_counts_whatever_becomes_of_old_ones(plan: Plan) -> None:
     class Full(FakeRepository):
-        def prune(self, keep: Mapping[str, int]) -> None:
+        def prune(self, keep: Mapping[str, int], point_days: int) -> None:
             raise BackupError("append only")
 
     engine = FakeEngine()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from trigger_backup.plan import Target
 from trigger_backup.process import BackupError, Shell
-from trigger_backup.repository import Repository, summary_of
+from trigger_backup.repository import POINT, Repository, summary_of
 
 OURS, THEIRS = "a" * 16, "b" * 16
 
@@ -110,17 +110,39 @@ def test_an_incomplete_backup_is_removed_again() -> None:
     summary = json.dumps({"message_type": "summary", "snapshot_id": "abc"})
     restic = Restic(backup=(3, summary, "error: open /x: permission denied"))
     with pytest.raises(BackupError, match="permission denied"):
-        repository(restic).save(["/x"], OURS)
+        repository(restic).save(["/x"], OURS, 1.0)
     assert ["forget", "abc"] in restic.calls
 
 
 def test_retention_is_passed_on_without_zeros() -> None:
-    restic = Restic()
-    repository(restic).prune({"daily": 7, "weekly": 0})
-    (call,) = restic.calls
+    restic = Restic(snapshots=listing(row(1)), forget=(0, '[{"keep": [], "remove": null}]\n', ""))
+    repository(restic).prune({"daily": 7, "weekly": 0}, 7)
+    call = restic.calls[0]
     assert call[call.index("--keep-daily") + 1] == "7"
     assert "--keep-weekly" not in call
-    assert "--prune" in call
+    assert "prune" not in [call[0] for call in restic.calls]
+
+
+def test_an_old_backup_stays_while_points_need_it() -> None:
+    """Two old backups: the point of one of them is young enough."""
+    needed, other, young, old = (row(number) for number in (20, 21, 25, 12))
+    for point, backup in ((young, needed), (old, other)):
+        point["tags"] = [POINT, f"installation={OURS}", f"backup={backup['id']}"]
+    groups = json.dumps([{"remove": [{"id": needed["id"]}, {"id": other["id"]}]}])
+    restic = Restic(snapshots=listing(needed, other, young, old, row(26)), forget=(0, f"{groups}\n", ""))
+    repository(restic).prune({"last": 1}, 7)
+    (removal,) = (call for call in restic.calls if call[0] == "forget" and "--dry-run" not in call)
+    assert set(removal) - {"forget", "--quiet"} == {other["id"], old["id"]}
+    assert restic.calls[-1][0] == "prune"
+
+
+def test_a_point_names_its_backup() -> None:
+    summary = json.dumps({"message_type": "summary", "snapshot_id": "abc"})
+    restic = Restic(backup=(0, summary, ""))
+    repository(restic).save(["/x"], OURS, 5.0, "f" * 64, ["/x/left"])
+    (call,) = restic.calls
+    assert {POINT, "cut=5.000", f"backup={'f' * 64}", "--exclude=/x/left"} <= set(call)
+    assert "trigger" not in call[call.index("--tag") : call.index("--tag") + 2]
 
 
 def test_the_summary_is_found_among_other_lines() -> None:

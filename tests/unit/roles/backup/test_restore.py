@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trigger_backup.create import BASE, base_backup, found_points
 from trigger_backup.engine import Engine
 from trigger_backup.plan import FORMAT, Plan
 from trigger_backup.process import BackupError, Shell
@@ -58,7 +59,7 @@ class FakeRepository(Repository):
         self.ids = [ID]
         self.secrets_file = directory / "secrets.json"
 
-    def snapshots(self) -> list[Snapshot]:
+    def states(self, *tags: str) -> list[Snapshot]:
         return [Snapshot(each, "2026", "i" * 16, (str(self.stage),)) for each in self.ids]
 
     def manifest(self, snapshot: Snapshot) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class FakeRepository(Repository):
     def size(self, snapshot: Snapshot) -> int:
         return 1
 
-    def fetch(self, snapshot: Snapshot, folder: Path) -> None:
+    def fetch(self, snapshot: Snapshot, folder: Path, included: Any = ()) -> None:
         stage = folder / str(self.stage).lstrip("/")
         (stage / "files").mkdir(parents=True)
         (stage / "files/secrets.json").write_text(json.dumps({"encryption_key": "old"}))
@@ -138,7 +139,12 @@ class Host:
     @property
     def traces(self) -> set[str]:
         volumes = {path.name for path in self.volumes.iterdir()} - {"data"}
-        return volumes | {path.name for path in (self.directory / "backup").iterdir()}
+        return volumes | {path.name for path in (self.directory / "backup").iterdir()} - {BASE}
+
+    @property
+    def points_of(self) -> str:
+        """The backup that points belong to."""
+        return str(base_backup(self.directory / "backup").get("id", ""))
 
 
 NEW, OLD = ("new", "new data"), ("old", "old data")
@@ -159,6 +165,7 @@ def test_a_backup_is_restored_and_accepted(host: Host) -> None:
     assert host.state == OLD
     assert host.restoring.accept()
     assert host.traces == set()
+    assert host.points_of == ID
     assert not host.restoring.accept()
 
 
@@ -195,8 +202,11 @@ def test_an_interrupted_restore_goes_on(host: Host, step: str, monkeypatch: pyte
     assert host.traces == set()
 
 
+@pytest.mark.parametrize("before", ["", "f" * 64])
 @pytest.mark.parametrize("step", ["fetch", "set_aside", "put_files", "images", ""])
-def test_a_restore_is_taken_back(installed: Host, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_is_taken_back(installed: Host, step: str, before: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if before:
+        found_points(installed.directory / "backup", "/r", before)
     if step == "images":
         installed.fail.append("ended")
     elif step:
@@ -209,7 +219,25 @@ def test_a_restore_is_taken_back(installed: Host, step: str, monkeypatch: pytest
     assert installed.restoring.undo(discard=not step)
     assert installed.state == NEW
     assert installed.traces == set()
+    assert installed.points_of == before
     assert not installed.restoring.undo(discard=True)
+
+
+def test_half_of_a_store_is_removed_before_its_service_starts(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that finds a part of its data may not start, and the restore could never go on."""
+    real = FakeStore.restore
+
+    def half(store: FakeStore, service: Any, files: Any, facts: Any) -> None:
+        if store.name == "images":
+            (service.volume("data") / "half").touch()
+            raise BackupError("ended")
+
+    monkeypatch.setattr(FakeStore, "restore", half)
+    with pytest.raises(BackupError, match="ended"):
+        installed.restore(replace=True)
+    monkeypatch.setattr(FakeStore, "restore", real)
+    installed.restore()
+    assert [path.name for path in (installed.volumes / "data").iterdir()] == ["data"]
 
 
 def test_containers_go_without_the_files_of_their_projects(installed: Host) -> None:
