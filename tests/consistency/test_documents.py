@@ -168,7 +168,7 @@ def test_every_role_with_settings_is_reached_from_readme(root: Path, readme: str
 
 
 def test_every_playbook_that_is_called_by_name_is_explained(root: Path) -> None:
-    text = (root / "docs/installation.md").read_text()
+    text = (root / "docs/operations.md").read_text()
     # What others import says no command in its first lines.
     called = [
         path.stem
