@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -38,6 +38,8 @@ INPUTS = f"{LABEL}.inputs"
 BASE = "trigger-testbed/base"
 NODE = "trigger-testbed/node"
 SUITES = ("bookworm", "trixie")
+# Of the base image that Dockerfiles name.
+DEFAULT_SUITE = "trixie"
 NODES = ("bookworm-docker", "trixie")
 SERVICES = TESTBED / "images"
 TABLE = SERVICES / "images.yml"
@@ -58,6 +60,7 @@ class Service:
     double: bool = False
     wheels: tuple[str, ...] = ()
     version: str = ""
+    suite: str = DEFAULT_SUITE
 
     @property
     def folder(self) -> Path:
@@ -81,6 +84,7 @@ def read_table(text: str) -> list[Service]:
             row.get("double", False),
             tuple(row.get("wheels", ())),
             row.get("version", ""),
+            row.get("suite", DEFAULT_SUITE),
         )
         for row in rows
     ]
@@ -155,15 +159,16 @@ def base(suite: str) -> str:
     return inspect(name)[0]
 
 
-def build(name: str, context: Path, dockerfile: Path, *extra: str, version: str = "") -> str:
+def build(name: str, context: Path, dockerfile: Path, *extra: str, version: str = "", suite: str = "") -> str:
     """Build one image unless it is there and made of the same things (`extra`: those not in files); gives its id."""
     inputs = fingerprint(context, dockerfile, [*extra, version] if version else extra)
     if inspect(name)[1] != inputs:
         labels = ["--label", f"{LABEL}=image", "--label", f"{INPUTS}={inputs}"]
         with step(f"Building {name}"):
             # The host's network: its resolver may be one that containers cannot reach while an image is built.
-            argument = ["--build-arg", f"VERSION={version}"] if version else []
-            docker("build", "--network", "host", *argument, *labels, "--tag", name, "--file", dockerfile, context)
+            given = {"VERSION": version, "BASE": suite and f"{BASE}:{suite}"}
+            arguments = [word for key, text in given.items() if text for word in ("--build-arg", f"{key}={text}")]
+            docker("build", "--network", "host", *arguments, *labels, "--tag", name, "--file", dockerfile, context)
     return inspect(name)[0]
 
 
@@ -183,11 +188,13 @@ def _wheels(service: Service) -> None:
         replace_file(marker, wanted)
 
 
-def _service(service: Service, base_id: str) -> str:
+def _service(service: Service, bases: Mapping[str, str]) -> str:
     if service.wheels:
         _wheels(service)
     dockerfile = service.folder / "Dockerfile"
-    return build(service.reference, service.context, dockerfile, base_id, *service.wheels, version=service.version)
+    facts = [bases[service.suite], *service.wheels]
+    suite = "" if service.suite == DEFAULT_SUITE else service.suite
+    return build(service.reference, service.context, dockerfile, *facts, version=service.version, suite=suite)
 
 
 def lanes(services: list[Service]) -> list[list[Service]]:
@@ -200,8 +207,8 @@ def lanes(services: list[Service]) -> list[list[Service]]:
     return list(found.values())
 
 
-def _build_lane(lane: list[Service], base_id: str) -> list[tuple[str, str]]:
-    return [(service.reference, _service(service, base_id)) for service in lane]
+def _build_lane(lane: list[Service], bases: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(service.reference, _service(service, bases)) for service in lane]
 
 
 def hello() -> tuple[str, str]:
@@ -209,7 +216,7 @@ def hello() -> tuple[str, str]:
     service = next(service for service in read_table(TABLE.read_text()) if service.key == "hello")
     # Scenarios that run side by side ask for it at the same time.
     with lock(IMAGES / "lock"):
-        return service.reference, _service(service, base("trixie"))
+        return service.reference, _service(service, {DEFAULT_SUITE: base(DEFAULT_SUITE)})
 
 
 def archive(path: Path, references: dict[str, str]) -> None:
@@ -241,7 +248,7 @@ def ensure() -> None:
             for node in NODES
         ]
         services = [] if upstream() else [row for row in read_table(TABLE.read_text()) if row.archive]
-        built = dict(chain.from_iterable(pool.map(lambda lane: _build_lane(lane, bases["trixie"]), lanes(services))))
+        built = dict(chain.from_iterable(pool.map(lambda lane: _build_lane(lane, bases), lanes(services))))
         for future in pending:
             future.result()
         files: dict[Path, dict[str, str]] = {}

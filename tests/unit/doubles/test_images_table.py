@@ -15,6 +15,7 @@ IMAGES = Path(rules.__file__).parents[1]
 TABLE: list[dict[str, Any]] = yaml.safe_load((IMAGES / "images.yml").read_text())["images"]
 ARCHIVES = {
     "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "seaweedfs", "electric"},
+    "postgres-15.tar": {"postgres"},
     "minio.tar": {"minio"},
     "webapp-4.5.tar": {"webapp"},
     "registry.tar": {"registry"},
