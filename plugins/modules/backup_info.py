@@ -87,8 +87,17 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check impo
 FILE = "status.json"
 # There while a restore is not finished.
 RESTORE = "restore.json"
-# There while the data of before an upgrade of Postgres is kept.
-UPGRADE = "postgres_upgrade.json"
+# There while what was before an upgrade of Postgres, or before a move of objects, is kept: file -> row and its cure.
+KEPT = {
+    "postgres_upgrade.json": (
+        "upgrade of Postgres",
+        "start the playbook postgres_upgrade again, or run trigger-backup postgres-undo",
+    ),
+    "object_store_moved.json": (
+        "move of objects",
+        "start the playbook object_store_move again, or run trigger-backup resume",
+    ),
+}
 PROGRAM = "trigger-backup"
 # After that an attempt that says nothing has been killed.
 PATIENCE_SECONDS = 12 * 3600
@@ -156,7 +165,7 @@ def installed(path: str) -> float | None:
         return None
 
 
-def upgrade_is_unfinished(path: str) -> bool:
+def is_unfinished(path: str) -> bool:
     """Tell whether the new data is not in its place."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -171,9 +180,9 @@ def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[C
     if os.path.exists(os.path.join(wanted.path, RESTORE)):
         cure = "start the playbook backup_restore again, or run trigger-backup undo"
         yield Check("restore of a backup", False, f"is not finished: {cure} in {wanted.path}")
-    if upgrade_is_unfinished(os.path.join(wanted.path, UPGRADE)):
-        cure = "start the playbook postgres_upgrade again, or run trigger-backup postgres-undo"
-        yield Check("upgrade of Postgres", False, f"is not finished: {cure} in {wanted.path}")
+    for name, (what, cure) in KEPT.items():
+        if is_unfinished(os.path.join(wanted.path, name)):
+            yield Check(what, False, f"is not finished: {cure} in {wanted.path}")
     good, failed = found.get("good"), found.get("failed")
     if failed and not under_way(failed, now):
         yield Check("backup", False, text("failed", failed))

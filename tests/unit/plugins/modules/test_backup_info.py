@@ -139,6 +139,13 @@ def test_without_a_backup_there_is_nothing_to_tell(invoke: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("file", "what", "cure"),
+    [
+        ("postgres_upgrade.json", "upgrade of Postgres", "start the playbook postgres_upgrade again"),
+        ("object_store_moved.json", "move of objects", "start the playbook object_store_move again"),
+    ],
+)
+@pytest.mark.parametrize(
     ("state", "ok"),
     [
         ('{"done": ["stop", "keep"]}', False),
@@ -146,9 +153,9 @@ def test_without_a_backup_there_is_nothing_to_tell(invoke: Any, tmp_path: Path) 
         ('{"done": ["stop", "keep", "place", "complete"], "undoing": true}', False),
     ],
 )
-def test_an_unfinished_upgrade_of_postgres_is_reported(tmp_path: Path, state: str, ok: bool) -> None:
-    (tmp_path / "postgres_upgrade.json").write_text(state)
+def test_what_is_unfinished_is_reported(tmp_path: Path, file: str, what: str, cure: str, state: str, ok: bool) -> None:
+    (tmp_path / file).write_text(state)
     found = {check.what: check for check in look({}, Parameters(str(tmp_path), 30, False), 0.0)}
-    assert ("upgrade of Postgres" not in found) is ok
+    assert (what not in found) is ok
     if not ok:
-        assert "start the playbook postgres_upgrade again" in found["upgrade of Postgres"].detail
+        assert cure in found[what].detail
