@@ -101,6 +101,11 @@ def test_what_cannot_work_is_refused(story: Story, name: str) -> None:
     assert [word for word in REFUSALS[name] if word not in story.refused[name].message] == []
 
 
+def test_a_dry_run_predicts_the_upgrade(story: Story) -> None:
+    assert story.dry.code == 0, story.dry.ending()
+    assert "Would upgrade Postgres" in story.dry.text or any("Update the data" in each for each in story.dry.changes)
+
+
 def test_every_row_is_carried_over(story: Story, deployment: Deployment) -> None:
     story.upgraded.went_through(deployment)
     assert story.majors[2] == "17"
