@@ -22,6 +22,8 @@ from .stores import Files
 UPGRADE = "postgres_upgrade.json"
 FOLDER = "postgres_upgrade"
 PROJECT = "trigger-postgres-upgrade"
+# The playbook uninstall finds what is kept by it.
+LABEL = "dev.trigger.ansible/role=webapp"
 OTHERS = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())"
 
 
@@ -203,7 +205,7 @@ class Upgrade:
         self.engine.remove_containers(self.engine.containers(PROJECTS[-1], service), service)
 
     def carry(self, source: str, target: str) -> None:
-        move(self.engine.folder(source), self.engine.make_volume(target))
+        move(self.engine.folder(source), self.engine.make_volume(target, [LABEL]))
 
     def clean(self) -> None:
         """Remove what the upgrade needs on its way."""

@@ -43,6 +43,7 @@ class FakeEngine(Engine):
         super().__init__(self.fake)
         self.root_folder = root
         self.up = [WEBAPP, ELECTRIC, POSTGRES]
+        self.labels: dict[str, list[str]] = {}
 
     def running(self, container: str) -> bool:
         return container in self.up
@@ -73,6 +74,7 @@ class FakeEngine(Engine):
         return [path.name for path in self.root_folder.iterdir() if path.name.startswith(prefix)]
 
     def make_volume(self, name: str, labels: Any = ()) -> Path:
+        self.labels[name] = list(labels)
         (self.root_folder / name).mkdir(exist_ok=True)
         return self.root_folder / name
 
@@ -200,6 +202,7 @@ def test_the_data_is_carried_over_and_the_old_one_kept(host: Host) -> None:
     assert host.engine.up == []
     assert {path.name for path in host.home.iterdir()} == {upgrade.UPGRADE}
     assert host.engine.fake.pulled == [NEW]
+    assert host.engine.labels[KEPT] == ["dev.trigger.ansible/role=webapp"]
 
 
 def test_a_second_run_changes_nothing(host: Host) -> None:
