@@ -14,7 +14,7 @@ from typing import Any
 from .engine import Engine
 from .plan import FORMAT, Plan, identity, read_json, secrets_of, write_json
 from .process import BackupError, require_room
-from .repository import MANIFEST, Repository
+from .repository import MANIFEST, Repository, short
 from .stores import Facts, Store
 
 STATUS = "status.json"
@@ -92,7 +92,7 @@ def create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[
 
 def found_points(folder: Path, repository: str, backup: str) -> None:
     """Keep which backup the next points belong to: the last one, or the one that was restored."""
-    put_base_backup(folder, {"repository": repository, "id": backup, "time": time.time()})
+    put_base_backup(folder, {"repository": repository, "id": short(backup), "time": time.time()})
 
 
 def put_base_backup(folder: Path, content: Mapping[str, Any]) -> None:

@@ -35,9 +35,14 @@ class Snapshot:
     paths: tuple[str, ...]
     # Unix seconds of the state that it has. Of a backup without that tag, when it was stored.
     cut: float = 0.0
-    # Of a point: the backup that has the rest of it.
+    # Of a point: the short id of the backup that has the rest of it.
     backup: str = ""
     point: bool = False
+
+    @property
+    def short(self) -> str:
+        """Its id as restic 0.14 tells it after a backup, and as people write it."""
+        return short(self.id)
 
     @property
     def stage(self) -> str:
@@ -219,6 +224,10 @@ def snapshot_of(row: Mapping[str, Any]) -> Snapshot:
     return Snapshot(row["id"], row["time"], installation, tuple(row["paths"]), cut, told.get("backup", ""), point)
 
 
+def short(identity: str) -> str:
+    return identity[:8]
+
+
 def seconds_of(text: str) -> float:
     """Give the Unix seconds of a time of restic, which has up to nine digits behind the point."""
     found = re.fullmatch(r"(.{19})(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
@@ -231,7 +240,7 @@ def seconds_of(text: str) -> float:
 def usable(states: Iterable[Snapshot]) -> list[Snapshot]:
     """Leave out points whose backup is gone."""
     rows = list(states)
-    backups = {row.id for row in rows if not row.point}
+    backups = {row.short for row in rows if not row.point}
     return [row for row in rows if not row.point or row.backup in backups]
 
 
@@ -240,5 +249,7 @@ def unwanted(states: Iterable[Snapshot], old: set[str], point_days: int) -> list
     rows = list(states)
     newest = max((row.cut for row in rows), default=0.0)
     kept = [row for row in usable(rows) if row.point and row.cut >= newest - point_days * DAY]
-    stay = {row.id for row in kept} | {row.backup for row in kept}
-    return [row.id for row in rows if row.id not in stay and (row.point or row.id in old)]
+    points, backups = {row.id for row in kept}, {row.backup for row in kept}
+    return [
+        row.id for row in rows if (row.id not in points if row.point else row.id in old and row.short not in backups)
+    ]

@@ -294,7 +294,7 @@ def whole(repository: Repository, snapshot: Snapshot) -> tuple[dict[str, Any], S
     names: list[str] = manifest.get("of_backup", [])
     if not names:
         return manifest, None
-    backup = next((row for row in repository.snapshots() if row.id == snapshot.backup), None)
+    backup = next((row for row in repository.snapshots() if row.short == snapshot.backup), None)
     if not backup:
         raise BackupError(f"The backup that the point {snapshot.id[:8]} belongs to is gone. Choose another time.")
     stores: dict[str, Any] = repository.manifest(backup)["stores"]

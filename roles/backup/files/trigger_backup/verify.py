@@ -35,7 +35,7 @@ def verify(
     trial = Trial(plan, engine, stores_of, say)
     trial.run(repository, snapshot)
     result: dict[str, Any] = {"time": began, "snapshot": snapshot.id[:8]}
-    points = [row for row in repository.states() if row.backup == snapshot.id]
+    points = [row for row in repository.states() if row.backup == snapshot.short]
     if points:
         say("Testing the newest point after it")
         trial.run(repository, points[-1], IN_POINT)

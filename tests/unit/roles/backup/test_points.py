@@ -443,7 +443,9 @@ def test_a_point_has_no_clickhouse_and_reads_known_objects_no_more(plan: Plan, s
 
 def state(minutes: float, *, is_point: bool = True, installation: str = OURS) -> Snapshot:
     cut = NOW - minutes * MINUTE
-    return Snapshot(f"{int(minutes):064d}", "", installation, (), cut, f"{120:064d}" if is_point else "", is_point)
+    return Snapshot(
+        f"{int(minutes):08d}{0:056d}", "", installation, (), cut, f"{120:08d}" if is_point else "", is_point
+    )
 
 
 # A backup an hour ago, points since, and an hour without any in between.

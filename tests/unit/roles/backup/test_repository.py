@@ -42,7 +42,7 @@ def repository(restic: Restic) -> Repository:
 
 def row(number: int, installation: str = OURS) -> dict[str, Any]:
     return {
-        "id": f"{number:064x}",
+        "id": f"{number:08x}{0:056x}",
         "time": f"2026-11-{number:02d}T02:30:00Z",
         "tags": ["trigger", f"installation={installation}"],
         "paths": ["/opt/trigger/backup/stage", "/x/blobs"],
@@ -127,7 +127,7 @@ def test_an_old_backup_stays_while_points_need_it() -> None:
     """Two old backups: the point of one of them is young enough."""
     needed, other, young, old = (row(number) for number in (20, 21, 25, 12))
     for point, backup in ((young, needed), (old, other)):
-        point["tags"] = [POINT, f"installation={OURS}", f"backup={backup['id']}"]
+        point["tags"] = [POINT, f"installation={OURS}", f"backup={backup['id'][:8]}"]
     groups = json.dumps([{"remove": [{"id": needed["id"]}, {"id": other["id"]}]}])
     restic = Restic(snapshots=listing(needed, other, young, old, row(26)), forget=(0, f"{groups}\n", ""))
     repository(restic).prune({"last": 1}, 7)
@@ -139,9 +139,9 @@ def test_an_old_backup_stays_while_points_need_it() -> None:
 def test_a_point_names_its_backup() -> None:
     summary = json.dumps({"message_type": "summary", "snapshot_id": "abc"})
     restic = Restic(backup=(0, summary, ""))
-    repository(restic).save(["/x"], OURS, 5.0, "f" * 64, ["/x/left"])
+    repository(restic).save(["/x"], OURS, 5.0, "f" * 8, ["/x/left"])
     (call,) = restic.calls
-    assert {POINT, "cut=5.000", f"backup={'f' * 64}", "--exclude=/x/left"} <= set(call)
+    assert {POINT, "cut=5.000", "backup=ffffffff", "--exclude=/x/left"} <= set(call)
     assert "trigger" not in call[call.index("--tag") : call.index("--tag") + 2]
 
 

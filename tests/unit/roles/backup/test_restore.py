@@ -165,7 +165,7 @@ def test_a_backup_is_restored_and_accepted(host: Host) -> None:
     assert host.state == OLD
     assert host.restoring.accept()
     assert host.traces == set()
-    assert host.points_of == ID
+    assert host.points_of == ID[:8]
     assert not host.restoring.accept()
 
 
@@ -202,7 +202,7 @@ def test_an_interrupted_restore_goes_on(host: Host, step: str, monkeypatch: pyte
     assert host.traces == set()
 
 
-@pytest.mark.parametrize("before", ["", "f" * 64])
+@pytest.mark.parametrize("before", ["", "f" * 8])
 @pytest.mark.parametrize("step", ["fetch", "set_aside", "put_files", "images", ""])
 def test_a_restore_is_taken_back(installed: Host, step: str, before: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if before:
