@@ -27,6 +27,7 @@ from trigger_backup.recovery import await_end, data_folder, put_log, recover
 from trigger_backup.repository import POINT, Repository, Snapshot, seconds_of, snapshot_of, unwanted, usable
 from trigger_backup.restore import told, whole
 from trigger_backup.stores import Facts, Store
+from trigger_backup.verify import paths_of
 from trigger_backup.wal import Base, Log, Position, base_of, needed, number_of, segment_name
 
 MIB = 2**20
@@ -572,6 +573,15 @@ def test_a_point_whose_backup_is_gone_or_lacks_a_store_is_refused() -> None:
     repository.rows = repository.rows[1:]
     with pytest.raises(BackupError, match=r"is gone\. Choose another time"):
         whole(repository, state(55))
+
+
+def test_a_test_of_a_point_fetches_no_more_than_it_restores() -> None:
+    snapshot = Snapshot("i", "", OURS, ("/o/backup/stage", "/o/backup/log"))
+    facts = {"postgres": {"paths": {"log": "/o/backup/log"}}, "redis": {}}
+    assert paths_of(snapshot, facts) == [
+        "/o/backup/log",
+        *(f"/o/backup/stage/{name}" for name in ("plan.json", "files", "postgres", "redis")),
+    ]
 
 
 class Recovering:
