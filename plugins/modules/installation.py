@@ -39,10 +39,13 @@ options:
     type: list
     elements: path
     default: []
-  registry:
-    description: Registry of the task images, C(host[:port]). With O(data) every image of it is removed.
-    type: str
-    default: ""
+  image_prefixes:
+    description:
+      - Beginnings of image references. With O(data) these images are removed, and those of the containers. What a
+        container of others uses stays.
+    type: list
+    elements: str
+    default: []
   runner_pattern:
     description: Regular expression for the names of task containers. They are removed if they are on a network of ours.
     type: str
@@ -93,6 +96,8 @@ HEADER = "Ansible managed (selfhosted.trigger_dev)"
 LABEL = "dev.trigger.ansible/role"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 PROJECT_LABEL = "com.docker.compose.project"
+# The engine leaves it out of names.
+DEFAULT_REGISTRY = r"^docker\.io/(library/)?"
 NO_PROGRAM = 127
 # A unit that stops supervisors waits for their runs.
 STOP_SECONDS = 900
@@ -107,7 +112,7 @@ class Parameters:
     path: str
     data: bool
     kept: Sequence[str]
-    registry: str
+    image_prefixes: Sequence[str]
     runner_pattern: re.Pattern[str]
 
 
@@ -182,7 +187,7 @@ def objects(host: Host, wanted: Parameters) -> Objects:
         sorted(ours),
         guests,
         sorted(row["Name"] for row in volumes if marked(row, projects)),
-        unused(host, wanted.registry, used, staying),
+        unused(host, wanted.image_prefixes, used, staying),
     )
 
 
@@ -196,15 +201,15 @@ def inside(folder: str | None, path: str) -> bool:
     return folder is not None and Path(path) in [Path(folder), *Path(folder).parents]
 
 
-def unused(host: Host, registry: str, used: set[str], staying: set[str]) -> list[str]:
-    """Name the images of our containers, and those of the registry, but for what containers of others have."""
-    rows = host.inspect("image", host.listed("image", "ls", "--quiet", "--no-trunc"))
+def unused(host: Host, prefixes: Sequence[str], used: set[str], staying: set[str]) -> list[str]:
+    """Name the images of our containers and those with a prefix, but for what containers of others have."""
+    beginnings = tuple(re.sub(DEFAULT_REGISTRY, "", prefix) for prefix in prefixes)
     found = []
-    for row in rows:
+    for row in host.inspect("image", host.listed("image", "ls", "--quiet", "--no-trunc")):
         tags = [tag for tag in row.get("RepoTags") or [] if tag != "<none>:<none>"]
         names = tags + [name.partition("@")[0] for name in row.get("RepoDigests") or []]
-        of_registry = registry and any(name.startswith(f"{registry}/") for name in names)
-        if (row["Id"] in used or of_registry) and row["Id"] not in staying:
+        ours = row["Id"] in used or any(name.startswith(beginnings) for name in names)
+        if ours and row["Id"] not in staying:
             found += tags or [row["Id"]]
     return sorted(found)
 
@@ -269,14 +274,14 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "data": {"type": "bool", "default": False},
             "kept": {"type": "list", "elements": "path", "default": []},
-            "registry": {"type": "str", "default": ""},
+            "image_prefixes": {"type": "list", "elements": "str", "default": []},
             "runner_pattern": {"type": "str", "default": "^runner-"},
         },
         supports_check_mode=True,
     )
     given = module.params
     pattern = re.compile(given["runner_pattern"])
-    wanted = Parameters(given["path"], given["data"], given["kept"], given["registry"], pattern)
+    wanted = Parameters(given["path"], given["data"], given["kept"], given["image_prefixes"], pattern)
     try:
         removed = remove(Host(run), wanted, module.check_mode)
     except (InstallationError, OSError) as error:

@@ -21,18 +21,18 @@ from testbed.hello import Hello
 
 FRESH = "fresh.backup"
 # What the engine, systemd and restic keep for themselves, and what a host is told anew at each start.
-OTHERS = "/etc/docker/key.json /etc/hosts /etc/hostname /etc/resolv.conf /etc/machine-id /etc/.updated"
+OTHERS = "/etc/docker/key.json /etc/hosts /etc/hostname /etc/resolv.conf /etc/machine-id /etc/.updated /etc/mtab"
 LIST = f"""
 find /etc /opt /usr/local /root -xdev '(' -type f -o -type l ')' | sort | while read -r file; do
   case " {OTHERS} " in *" $file "*) continue ;; esac
-  case $file in */__pycache__/*|/root/.ansible/*|/root/.cache/*) continue ;; esac
+  case $file in */__pycache__/*|/root/.ansible/*|/root/.cache/*|/root/.docker/*) continue ;; esac
   echo "$file $(stat -c '%a %u %g' "$file") $(md5sum < "$file" 2>/dev/null | cut -c1-32)"
 done
 """
 OBJECTS = (
     "docker ps -a --format '{{.Names}}'; docker network ls --format '{{.Name}}'; "
     "docker volume ls --format '{{.Name}}'; docker image ls --format '{{.Repository}}'; "
-    "iptables -S | grep -i runner; systemctl list-unit-files 'trigger-*' --no-legend"
+    "iptables -S | grep -i runner; systemctl list-unit-files 'trigger-*' --no-legend; true"
 )
 
 

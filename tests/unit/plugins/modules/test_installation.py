@@ -58,6 +58,7 @@ class Machine:
             "webapp": ["ghcr.io/trigger:v4"],
             "task": [],
             "older-task": [f"{REGISTRY}/trigger/p:1"],
+            "unused": ["tecnativa/proxy:1"],
             "theirs": ["nginx:1", f"{REGISTRY}/trigger/nginx:1"],
         }
         self.log: list[str] = []
@@ -101,7 +102,8 @@ class Machine:
 
     def remove(self, data: bool = False, check: bool = False) -> dict[str, list[str]]:
         kept = [str(self.path / "secrets.json"), str(self.path / "gateway/authority"), str(self.path / "missing")]
-        wanted = Parameters(str(self.path), data, kept, REGISTRY, re.compile("^runner-"))
+        prefixes = [f"{REGISTRY}/", "docker.io/tecnativa/proxy:"]
+        wanted = Parameters(str(self.path), data, kept, prefixes, re.compile("^runner-"))
         return remove(Host(self.run, str(self.units)), wanted, check)
 
     def files(self) -> list[str]:
@@ -141,7 +143,7 @@ def test_a_container_of_others_is_only_disconnected(machine: Machine) -> None:
 def test_with_data_everything_goes_that_nobody_else_uses(machine: Machine) -> None:
     removed = machine.remove(data=True)
     assert removed["volumes"] == ["trigger_postgres_data"]
-    assert removed["images"] == [f"{REGISTRY}/trigger/p:1", "ghcr.io/trigger:v4", "task"]
+    assert removed["images"] == [f"{REGISTRY}/trigger/p:1", "ghcr.io/trigger:v4", "task", "tecnativa/proxy:1"]
     assert set(machine.images) == {"theirs"}
     assert not machine.path.exists()
 
