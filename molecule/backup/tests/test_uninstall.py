@@ -69,6 +69,7 @@ def story(deployment: Deployment, hello: Hello, fresh: str, tmp_path_factory: py
     def play(name: str, *options: str, **values: Any) -> Play:
         return deployment.play(*options, values=values, scratch=scratch, playbook=f"selfhosted.trigger_dev.{name}")
 
+    assert hello.run().status == "COMPLETED"
     query = """SELECT "friendlyId", "createdAt" FROM "TaskRun" ORDER BY 1"""
     runs = deployment.sql(query)
     plays = {
