@@ -16,9 +16,8 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 export IMAGES ?= doubles
 TESTBED := python -m testbed
 # The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test.
-LONGEST := scale default tls cluster
+LONGEST := scale backup upgrade tls default cluster
 SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
-SOAKS := $(patsubst molecule/%/soak,%,$(wildcard molecule/*/soak))
 STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%))
 # Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
 PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
@@ -27,7 +26,7 @@ JOBS ?= 2
 TIMES := .cache/times
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak $(SOAKS:%=soak-%) benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,10 +95,8 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(READY)
 $(STEPS): $(READY)
 	@$(TESTBED) $@
 
-soak: $(SOAKS:%=soak-%) ## What only repeats, such as kills at many moments: longer than CI has for a change
-
-$(SOAKS:%=soak-%): $(READY)
-	@$(TESTBED) $@
+soak: $(READY) ## Tests of the scenarios that take too long for every change (pytest.mark.soak): for the night
+	@$(TESTBED) soak
 
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
 	@$(TESTBED) benchmark

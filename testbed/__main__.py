@@ -17,16 +17,14 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "lab-up": ("bring the lab up and run a task on it", lab.up),
     "lab-table": ("run a task on the lab and print what is connected", lab.table),
     "lab-down": ("remove everything that the testbed has made", lab.down),
+    "soak": ("run the tests that take too long for every change", scenario.soak),
     "benchmark": ("time the adding of workers to few and to many", benchmark.measure),
     **{
         f"test-{name}": (f"run the scenario {name}", partial(scenario.test, name))
         for name in scenario.SCENARIOS
         if name != "lab"
     },
-    **{
-        f"soak-{name}": (f"repeat on the hosts of the scenario {name}", partial(scenario.soak, name))
-        for name in scenario.SOAKS
-    },
+    **{f"soak-{name}": (f"run those of the scenario {name}", partial(scenario.soak, name)) for name in scenario.SOAKS},
     **{
         f"{step}-{name}": (f"run this step of the scenario {name}", partial(scenario.step, step, name))
         for step in ("converge", "verify", "destroy")

@@ -12,8 +12,9 @@ from .common import CACHE, LABEL, ROOT, TestbedError, docker, stream
 
 # Those of the tests, and `lab`, whose hosts are those of `make lab`.
 SCENARIOS = tuple(sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")))
-# Those that have something to repeat.
-SOAKS = tuple(sorted(path.parent.name for path in ROOT.glob("molecule/*/soak")))
+# Those with tests that take too long for every change.
+SOAK = "pytest.mark.soak"
+SOAKS = tuple(sorted({path.parts[-3] for path in ROOT.glob("molecule/*/tests/*.py") if SOAK in path.read_text()}))
 HOME = CACHE / "molecule"
 
 
@@ -52,23 +53,24 @@ def step(command: str, name: str) -> None:
     molecule(command, name)
 
 
-def soak(name: str) -> None:
-    """Run what only repeats, such as kills at many moments, on the hosts of a scenario; they are removed after it."""
+def soak(*names: str) -> None:
+    """Run the tests that are marked `soak` on fresh hosts of these scenarios, which are removed after them."""
     images.ensure()
-    molecule("destroy", name)
-    molecule("converge", name)
-    environment = {
-        "HOME": str(HOME),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-        "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
-        "MOLECULE_EPHEMERAL_DIRECTORY": str(state(name)),
-    }
-    hosts = ("--ansible-inventory", state(name) / "inventory", "--connection", "ansible")
-    program = Path(sys.executable).parent / "pytest"
-    folder = ROOT / "molecule" / name / "soak"
-    if code := stream(program, "-v", "-s", "-p", "no:cacheprovider", *hosts, folder, env=environment):
-        raise TestbedError(f"the soak of {name} ended with {code}; its hosts stay (make destroy-{name})")
-    molecule("destroy", name)
+    for name in names or SOAKS:
+        environment = {
+            "HOME": str(HOME),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(state(name)),
+        }
+        molecule("destroy", name)
+        molecule("converge", name)
+        hosts = ("--ansible-inventory", state(name) / "inventory", "--connection", "ansible")
+        options = ("-v", "-s", "-m", "soak", "-p", "no:cacheprovider", *hosts)
+        tests = ROOT / "molecule" / name / "tests"
+        if code := stream(Path(sys.executable).parent / "pytest", *options, tests, env=environment):
+            raise TestbedError(f"the soak of {name} ended with {code}; its hosts stay (make destroy-{name})")
+        molecule("destroy", name)
 
 
 def containers(label_value: str | None = None, *, everything: bool = True) -> dict[str, str]:

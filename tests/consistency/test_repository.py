@@ -364,6 +364,9 @@ def test_the_workflow_runs_every_part_by_the_one_script(root: Path) -> None:
     assert jobs["scenarios"]["outputs"] == {"names": "${{ steps.list.outputs.names }}"}
     (listing,) = (step for step in jobs.pop("scenarios")["steps"] if step.get("id") == "list")
     assert listing["run"] == 'echo "names=$(make scenarios)" >> "$GITHUB_OUTPUT"'
+    night = jobs.pop("soak")
+    assert night["if"] == "github.event_name == 'schedule'"
+    assert [step["run"] for step in night["steps"] if "run" in step] == ["sudo .ci/run soak"]
     matrix = jobs["scenario"]["strategy"]["matrix"]
     assert matrix == {"scenario": "${{ fromJSON(needs.scenarios.outputs.names) }}"}
     run = [

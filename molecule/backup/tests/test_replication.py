@@ -14,6 +14,8 @@ from verification.nodes import Node, eventually
 
 from testbed.hello import Hello
 
+pytestmark = pytest.mark.soak
+
 WEBAPP = "trigger-webapp-webapp-1"
 OTHERS = [f"trigger-webapp-trigger-{name}-1" for name in ("postgres", "redis", "clickhouse", "seaweedfs")]
 SLOT = "task_runs_to_clickhouse_v1"

@@ -110,6 +110,7 @@ def test_deployed_images_are_there_before_their_first_run(story: Story, hello: H
     assert "trigger-task-images-pull" not in worker.output("systemctl list-unit-files 'trigger-*' --no-legend")
 
 
+@pytest.mark.soak
 def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     """Its own project, networks, folder, name, group and token; the first one is not touched."""
     extra = f"{FIRST}-eu"
@@ -153,6 +154,7 @@ def test_a_second_supervisor_of_another_group_on_a_host(story: Story) -> None:
     assert story.play(playbook="workers").changes == []
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_not_healthy_is_repaired(story: Story) -> None:
     """Compose takes it for what it is meant to be, so only who looks at its health starts it anew."""
     node, before = story.node(THIRD), story.since(THIRD)
@@ -185,6 +187,7 @@ def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> N
     assert environment(node)["TRIGGER_DEQUEUE_ENABLED"] == "true"
 
 
+@pytest.mark.soak
 def test_a_worker_that_cannot_be_moved_keeps_no_other_from_a_new_token(story: Story) -> None:
     # Everything is well with it until its turn to get the new token.
     in_its_turn = f"hostvars['{CONTROL}'].__worker_group_new_token is defined and not supervisor_batches_enabled"
@@ -208,6 +211,7 @@ def test_a_worker_that_cannot_be_moved_keeps_no_other_from_a_new_token(story: St
     assert moved, "it was left behind"
 
 
+@pytest.mark.soak
 def test_a_lost_token_file_is_recovered(story: Story) -> None:
     story.node(CONTROL).output("rm %s", expected.TOKEN_FILE)
     refused = story.play("--limit", THIRD, playbook="workers")

@@ -15,6 +15,8 @@ from verification.outage import Outages, outages
 from testbed.cluster import Run
 from testbed.hello import Hello
 
+pytestmark = pytest.mark.soak
+
 WEBAPP = "trigger-webapp-webapp-1"
 # Above what a run keeps in the database.
 PAD = 700_000

@@ -19,6 +19,8 @@ from verification.nodes import Node, eventually
 
 from testbed.hello import Hello
 
+pytestmark = pytest.mark.soak
+
 TIMES = 10
 HOME = "/opt/trigger/backup"
 PROGRAM = f"{HOME}/trigger-backup"
