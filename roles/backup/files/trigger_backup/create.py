@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from .engine import Engine
 from .plan import FORMAT, Plan, identity, read_json, secrets_of, write_json
-from .process import BackupError, require_room
+from .process import BackupError, Say, require_room
 from .repository import MANIFEST, Repository, short
 from .stores import Facts, Store
 
@@ -23,8 +23,6 @@ BASE = "points.json"
 PAUSED = "webapp_is_stopped"
 # In its container.
 WEBAPP_PORT = 3000
-
-Say = Callable[[str], None]
 
 
 def resume(plan: Plan, engine: Engine, stores: Sequence[Store], say: Say) -> None:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from .create import PAUSED, start
 from .engine import Engine
 from .plan import Plan
-from .process import BackupError
-from .restore import Say
+from .process import BackupError, Say
 
 
 @contextmanager

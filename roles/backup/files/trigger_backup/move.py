@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,10 @@ from .aside import Aside
 from .create import PAUSED
 from .engine import Engine
 from .halt import stopped
-from .objects import Bucket, Object, md5_of
-from .plan import Plan, read_json, write_json
-from .process import BackupError, remove_folder, require_room
-from .restore import COMPLETE, Say
+from .journal import COMPLETE, Journal
+from .objects import Bucket, Object, fits, md5_of
+from .plan import Plan, read_json
+from .process import BackupError, Say, remove_folder, require_room
 from .sigv4 import Key
 
 # What the role writes: from where to where.
@@ -75,24 +74,18 @@ class RemoteBucket(Bucket):
         self.host = parts.netloc
 
 
-class Move:
+class Move(Journal):
     """A move on this host. A second call finds what is copied already."""
 
     def __init__(self, plan: Plan, engine: Engine, told: Told, say: Say) -> None:
+        super().__init__(plan.home / STATE, say)
         self.plan = plan
         self.engine = engine
         self.told = told
-        self.say = say
         self.folder = plan.home / FOLDER
         self.aside = Aside(engine, PROJECT, plan.home / "aside_move", plan.webapp_start_seconds)
         # MD5 of what this run has copied: the tag of an object that came in parts is none.
         self.copied: dict[str, str] = {}
-
-    @property
-    def state(self) -> dict[str, Any]:
-        path = self.plan.home / STATE
-        found: dict[str, Any] = read_json(path) if path.exists() else {}
-        return found
 
     # -- the two stores ----------------------------------------------------------------------------------------------
 
@@ -149,7 +142,7 @@ class Move:
     def finish(self, source: Bucket, target: Bucket, copies: int) -> dict[str, Any]:
         """Copy what has come meanwhile, see that all is there, and leave the webapp stopped until it is deployed."""
         state = {"volume": self.told.volume, "from": self.told.name, "to": self.told.target, "done": []}
-        self.keep(state)
+        self.keep(**state)
         try:
             self.say("Copying what has come meanwhile")
             # Tasks have addresses to which they may put objects for some minutes more.
@@ -162,9 +155,9 @@ class Move:
             objects = self.compare(source, target)
             self.engine.stop(self.told.container)
         except BaseException:
-            (self.plan.home / STATE).unlink()
+            self.forget()
             raise
-        self.keep({**state, "done": [COMPLETE]})
+        self.keep(done=[COMPLETE])
         (self.plan.home / PAUSED).unlink(missing_ok=True)  # the webapp must not be started before it is deployed
         size = sum(each.size for each in objects)
         return {"changed": True, "copies": copies, "objects": len(objects), "bytes": size}
@@ -177,7 +170,7 @@ class Move:
         for each in left:
             source.get(each.name, file)
             digest = md5_of(file)
-            if file.stat().st_size != each.size or ("-" not in each.tag and digest != each.tag):
+            if not fits(each, file.stat().st_size, digest):
                 raise BackupError(f"The object {each.name} was not read whole. Start the playbook again.")
             target.put(each.name, file.read_bytes())
             self.copied[each.name] = digest
@@ -215,14 +208,11 @@ class Move:
         finally:
             file.unlink()
 
-    def keep(self, state: Mapping[str, Any]) -> None:
-        write_json(self.plan.home / STATE, state)
-
     def give_up(self) -> None:
         """Forget a move that was killed; the webapp goes on with what it had."""
         if self.state and COMPLETE not in self.state["done"]:
             self.engine.start(self.told.container)
-            (self.plan.home / STATE).unlink()
+            self.forget()
 
 
 def told_of(path: Path) -> Told:

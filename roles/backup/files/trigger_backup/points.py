@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .create import base_backup, forget, note, results, take
 from .engine import Engine
 from .plan import Plan
 from .postgres import Postgres
-from .process import BackupError, moment
+from .process import BackupError, Say, moment
 from .receive import SLOT, position
 from .repository import Repository, Snapshot, usable
 from .stores import Facts, Store
@@ -35,7 +35,6 @@ RECEIVED = f"""
 SELECT coalesce(r.write_lsn::text, '') FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
 WHERE s.slot_name = '{SLOT}';
 """
-Say = Callable[[str], None]
 
 
 class PostgresPoint(Postgres):

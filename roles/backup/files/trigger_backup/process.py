@@ -8,9 +8,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+# Tells people what is being done.
+Say = Callable[[str], None]
 
 SAID = 800  # characters of an error that are passed on
 SPARE = 2**28  # bytes that must stay free on a disk

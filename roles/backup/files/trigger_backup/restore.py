@@ -15,16 +15,15 @@ from .aside import Aside, AsideService, Volumes
 from .create import base_backup, found_points, put_base_backup
 from .engine import Engine
 from .files import FOLDER, PLAN
-from .plan import FORMAT, Plan, home, plan_of, read_json, secrets_of, write_json
-from .process import BackupError, Shell, empty_folder, moment, remove_folder, require_room
+from .journal import COMPLETE, Journal
+from .plan import FORMAT, Plan, home, plan_of, secrets_of
+from .process import BackupError, Say, Shell, empty_folder, moment, remove_folder, require_room
 from .repository import Repository, Snapshot
 from .stores import Files, Store
 
 STATE = "restore.json"
 FETCHED = "restore"
 REPLACED = "replaced"
-# The last step.
-COMPLETE = "complete"
 SUFFIX = "_replaced"
 # A secrets file that is not in the folder of the installation, among what is replaced.
 OUTSIDE = ".secrets_file"
@@ -32,37 +31,25 @@ PROJECT = "trigger-backup-restore"
 # Compose projects of a control host, those that use the networks of others first.
 PROJECTS = ("trigger-gateway", "trigger-registry", "trigger-webapp")
 
-Say = Callable[[str], None]
 StoresOf = Callable[[Plan, Engine, Mapping[str, str]], Sequence[Store]]
 
 
-class Restore:
+class Restore(Journal):
     """A restore on this host, which another call goes on with if it is interrupted."""
 
     def __init__(self, directory: Path, engine: Engine, stores_of: StoresOf, say: Say) -> None:
+        super().__init__(home(directory) / STATE, say)
         self.directory = directory
         self.home = home(directory)
         self.engine = engine
         self.stores_of = stores_of
-        self.say = say
-
-    # -- the state of an interrupted one -----------------------------------------------------------------------------
-
-    @property
-    def state(self) -> dict[str, Any]:
-        path = self.home / STATE
-        found: dict[str, Any] = read_json(path) if path.exists() else {}
-        return found
-
-    def keep(self, **facts: Any) -> None:
-        write_json(self.home / STATE, {**self.state, **facts})
 
     # -- the restore -------------------------------------------------------------------------------------------------
 
     def choose(self, repository: Repository, wanted: str, installation: str | None) -> Snapshot:
         """Give the backup to restore: that of an interrupted restore comes first."""
         # Before anything was stopped, nothing was restored: that one is begun anew.
-        begun = self.state.get("snapshot", "") if "stop" in self.state.get("done", []) else ""
+        begun = self.state.get("snapshot", "") if "stop" in self.done else ""
         if begun and wanted == "latest" and repository.snapshots()[-1].id != self.state["newest"]:
             raise BackupError(
                 f"The restore of the backup {begun[:8]} was not finished, and a newer backup was made since. To finish "
@@ -79,13 +66,13 @@ class Restore:
     def run(self, repository: Repository, snapshot: Snapshot, wanted_version: str, replace: bool) -> dict[str, Any]:
         manifest, backup = whole(repository, snapshot)
         check_manifest(manifest, snapshot, wanted_version)
-        if "stop" not in self.state.get("done", []):
+        if "stop" not in self.done:
             self.forget()
             self.check_target(manifest, replace)
             size = sum(repository.size(each) for each in (snapshot, backup) if each)
             require_room_twice(self.engine, self.home, size, "a restore")
             self.keep(snapshot=snapshot.id, newest=repository.snapshots()[-1].id, targets=manifest["volumes"])
-        if COMPLETE not in self.state.get("done", []):
+        if COMPLETE not in self.done:
             self.carry_out(repository, snapshot, backup, manifest)
         remove_folder(self.home / FETCHED)
         result = {"snapshot": snapshot.id, "cut": manifest["cut"], "trigger_version": manifest["trigger_version"]}
@@ -95,44 +82,28 @@ class Restore:
         self, repository: Repository, snapshot: Snapshot, backup: Snapshot | None, manifest: Mapping[str, Any]
     ) -> None:
         """Take the steps that are not done yet."""
-        done: list[str] = self.state.get("done", [])
         self.aside(1).down()  # a restore that was killed has left its containers, which must not write beside others
         files = Files(self.home / FETCHED, Path(snapshot.stage))
-
-        def step(name: str, text: str, action: Callable[[], None]) -> None:
-            if name not in done:
-                self.say(text)
-                action()
-                done.append(name)
-                self.keep(done=done)
-
-        step("fetch", "Fetching the backup", lambda: self.fetch(repository, snapshot, backup, manifest))
+        self.step("fetch", "Fetching the backup", lambda: self.fetch(repository, snapshot, backup, manifest))
         plan = plan_of(files.stage / PLAN)
         if plan.directory != self.directory:
             self.forget()
             raise BackupError(f"The backup is of an installation in {plan.directory}: set trigger_directory to that.")
-        step("stop", "Stopping what runs", self.stop)
-        step("set_aside", "Setting aside what is there", lambda: self.set_aside(plan))
-        step("files", "Restoring the files", lambda: self.put_files(plan, files))
+        self.step("stop", "Stopping what runs", self.stop)
+        self.step("set_aside", "Setting aside what is there", lambda: self.set_aside(plan))
+        self.step("files", "Restoring the files", lambda: self.put_files(plan, files))
         secrets = secrets_of(files.stage / FOLDER / plan.secrets_file.name)
         stores = self.stores_of(plan, self.engine, secrets)
-        self.restore_stores(plan, stores, files, manifest, step)
+        self.restore_stores(plan, stores, files, manifest)
         # What a later backup has of ClickHouse is of a history that ends here: points must not use it.
         if "points_of" not in self.state:
             self.keep(points_of=base_backup(self.home))
         found_points(self.home, repository.name, (backup or snapshot).id)
-        self.keep(done=[*done, COMPLETE])
+        self.keep(done=[*self.done, COMPLETE])
 
-    def restore_stores(
-        self,
-        plan: Plan,
-        stores: Sequence[Store],
-        files: Files,
-        manifest: Mapping[str, Any],
-        step: Callable[[str, str, Callable[[], None]], None],
-    ) -> None:
+    def restore_stores(self, plan: Plan, stores: Sequence[Store], files: Files, manifest: Mapping[str, Any]) -> None:
         aside = self.aside(plan.webapp_start_seconds)
-        left = [store for store in stores if store.name not in self.state.get("done", [])]
+        left = [store for store in stores if store.name not in self.done]
         if not left:
             return
         begun: list[str] = self.state.get("begun", [])
@@ -146,7 +117,7 @@ class Restore:
                 begun.append(store.name)
                 self.keep(begun=begun)
                 put = partial(put_store, aside, plan, store, files, facts)
-                step(store.name, f"Restoring {store.name}", put)
+                self.step(store.name, f"Restoring {store.name}", put)
         finally:
             aside.down()
 
@@ -223,7 +194,7 @@ class Restore:
         """Remove what was replaced. Tells whether there was anything to do."""
         if not self.state:
             return False
-        if COMPLETE not in self.state.get("done", []):
+        if COMPLETE not in self.done:
             raise BackupError("The restore is not complete: start the playbook backup_restore again.")
         self.keep(accepted=True)
         self.aside(1).down()
@@ -285,7 +256,7 @@ class Restore:
 
     def forget(self) -> None:
         remove_folder(self.home / FETCHED)
-        (self.home / STATE).unlink(missing_ok=True)
+        super().forget()
 
 
 def whole(repository: Repository, snapshot: Snapshot) -> tuple[dict[str, Any], Snapshot | None]:

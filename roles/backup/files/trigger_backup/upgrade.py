@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from .aside import Aside, AsideService
 from .create import PAUSED
 from .engine import Engine
 from .halt import stopped
-from .plan import Plan, read_json, write_json
+from .journal import COMPLETE, Journal
+from .plan import Plan, read_json
 from .postgres import Postgres
-from .process import BackupError, empty_folder, remove_folder, require_room, said
-from .restore import COMPLETE, PROJECTS, STATE, Say, move
+from .process import BackupError, Say, empty_folder, remove_folder, require_room, said
+from .restore import PROJECTS, STATE, move
 from .stores import Files
 
 # There from the moment on that the old data is moved away, until it is accepted or taken back.
@@ -27,7 +28,7 @@ LABEL = "dev.trigger.ansible/role=webapp"
 OTHERS = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())"
 
 
-class Upgrade:
+class Upgrade(Journal):
     """An upgrade on this host, which another call goes on with if it is interrupted."""
 
     def __init__(self, plan: Plan, engine: Engine, say: Say) -> None:
@@ -37,9 +38,9 @@ class Upgrade:
                 "There is no bundled Postgres here that backups include: it is external (webapp_postgres_url), or "
                 "backup_include leaves it out."
             )
+        super().__init__(plan.home / UPGRADE, say)
         self.plan = plan
         self.engine = engine
-        self.say = say
         self.store = Postgres(engine, row)
         self.row: Mapping[str, Any] = row
         self.volume: str = row["volume"]
@@ -49,15 +50,6 @@ class Upgrade:
     def kept(self) -> str:
         """The volume of the old data."""
         return self.volume.removesuffix("_data") + "_old_data"
-
-    @property
-    def state(self) -> dict[str, Any]:
-        path = self.plan.home / UPGRADE
-        found: dict[str, Any] = read_json(path) if path.exists() else {}
-        return found
-
-    def keep(self, **facts: Any) -> None:
-        write_json(self.plan.home / UPGRADE, {**self.state, **facts})
 
     # -- the upgrade -------------------------------------------------------------------------------------------------
 
@@ -177,22 +169,13 @@ class Upgrade:
 
     def swap(self) -> None:
         """Put the new data into the place of the old one. A second call finds the rest."""
-        done: list[str] = self.state["done"]
         (self.plan.home / PAUSED).unlink(missing_ok=True)  # the webapp must not be started before it is deployed
-
-        def step(name: str, text: str, action: Callable[[], None]) -> None:
-            if name not in done:
-                self.say(text)
-                action()
-                done.append(name)
-                self.keep(done=done)
-
         fresh = self.aside.prefix + self.volume
-        step("stop", "Stopping the old database", self.stop)
-        step("keep", f"Keeping the old data in the volume {self.kept}", lambda: self.carry(self.volume, self.kept))
-        step("place", "Putting the new data into its place", lambda: self.carry(fresh, self.volume))
+        self.step("stop", "Stopping the old database", self.stop)
+        self.step("keep", f"Keeping the old data in the volume {self.kept}", lambda: self.carry(self.volume, self.kept))
+        self.step("place", "Putting the new data into its place", lambda: self.carry(fresh, self.volume))
         self.clean()
-        step(COMPLETE, "Done", lambda: None)
+        self.step(COMPLETE, "Done", lambda: None)
 
     def stop(self) -> None:
         """Stop what reads the database, and remove its container: Compose makes that of the other image."""
@@ -251,9 +234,6 @@ class Upgrade:
         self.clean()
         self.forget()
         return True
-
-    def forget(self) -> None:
-        (self.plan.home / UPGRADE).unlink(missing_ok=True)
 
 
 def require_finished(home: Path) -> None:

@@ -13,9 +13,9 @@ from .create import forget, note
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .plan import Plan, plan_of, secrets_of
-from .process import remove_folder
+from .process import Say, remove_folder
 from .repository import Repository, Snapshot
-from .restore import Say, StoresOf, check_manifest, put_store, require_room_twice
+from .restore import StoresOf, check_manifest, put_store, require_room_twice
 from .stores import Files
 
 # What is restored of a point: the rest is stored as it is in backups.
