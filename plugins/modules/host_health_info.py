@@ -81,10 +81,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor i
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._units import FOLDER, unit_names
 
-UNITS = Path("/etc/systemd/system")
-# Stands in every file that the roles write.
-OURS = "selfhosted.trigger_dev"
 CONTAINERD_ROOT = "/var/lib/containerd"
 CONTAINERD_STORE = "io.containerd.snapshotter"
 LABEL = '{{.Label "com.docker.compose.%s"}}'
@@ -163,15 +161,6 @@ def disk(path: str, minimum: float, measurer: Measure) -> Check:
     )
 
 
-def unit_names(folder: Path) -> list[str]:
-    """Name the units that the roles have written."""
-    return sorted(
-        path.name
-        for path in folder.glob("trigger-*")
-        if path.suffix in (".service", ".timer") and path.is_file() and OURS in path.read_text(errors="replace")
-    )
-
-
 def units(runner: Run, names: Sequence[str]) -> Iterator[Check]:
     """See that systemd has the units as they are on the disk, and that timers run."""
     if not names:
@@ -227,7 +216,7 @@ def look(wanted: Parameters, runner: Run, measurer: Measure) -> Iterator[Check]:
                     yield Check(name, False, known)
                 else:
                     yield from project(name, known, found)
-    yield from units(runner, unit_names(UNITS))
+    yield from units(runner, unit_names(FOLDER))
     for path in dict.fromkeys([*wanted.paths, *roots(engine)]):
         yield disk(path, wanted.minimum_free_percent, measurer)
 

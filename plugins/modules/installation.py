@@ -88,11 +88,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._units import FOLDER, unit_names
 
-UNITS = "/etc/systemd/system"
-UNIT_PATTERN = "trigger-*"
-# The first line of every file that the roles write.
-HEADER = "Ansible managed (selfhosted.trigger_dev)"
 LABEL = "dev.trigger.ansible/role"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 PROJECT_LABEL = "com.docker.compose.project"
@@ -121,7 +118,7 @@ class Host:
     """The programs of the host."""
 
     run: Run
-    units: str = UNITS
+    units: str = str(FOLDER)
 
     def output(self, *words: str, seconds: float = 120) -> str:
         done = self.run(words, timeout=seconds)
@@ -147,10 +144,9 @@ class Host:
 
 
 def units(host: Host) -> list[str]:
-    """List our units, timers before what they start."""
-    found = [path for path in Path(host.units).glob(UNIT_PATTERN) if path.is_file() and not path.is_symlink()]
-    ours = [path.name for path in found if HEADER in path.read_text(encoding="utf-8", errors="replace")]
-    return sorted(ours, key=lambda name: (not name.endswith(".timer"), name))
+    """List our units, timers before what they start. A link is not what the roles write."""
+    ours = [name for name in unit_names(Path(host.units)) if not os.path.islink(os.path.join(host.units, name))]
+    return sorted(ours, key=lambda name: not name.endswith(".timer"))
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from verification import expected
 from verification.deployment import Deployment, Play
 from verification.nodes import Node, eventually
 from verification.outage import Outages, outages
+from verification.runs import clickhouse, packet, trigger
 from verification.secrets import Secrets, leaks
 
 from testbed import node
-from testbed.cluster import Cluster, Run
+from testbed.cluster import Run
 from testbed.common import docker
-from testbed.hello import TASK, Hello, State
+from testbed.hello import Hello, State
 
 CONTROL, WORKER = "control.backup", "worker1.backup"
 SUPERVISOR, WEBAPP = "trigger-supervisor-supervisor-1", "trigger-webapp-webapp-1"
@@ -55,21 +56,6 @@ def digests(control: Node) -> set[str]:
     """Every manifest that the registry links to."""
     folder = control.output("docker volume inspect --format '{{.Mountpoint}}' trigger_registry_data").strip()
     return set(control.output(f"find {folder} -path '*_manifests*' -name link -exec cat {{}} + -printf '\\n'").split())
-
-
-def trigger(cluster: Cluster, key: str, **payload: Any) -> str:
-    answer = cluster.ask("POST", f"/api/v1/tasks/{TASK}/trigger", payload={"payload": payload}, bearer=key)
-    assert answer.status == 200, answer.body
-    return str(answer.json()["id"])
-
-
-def packet(deployment: Deployment, cluster: Cluster, key: str, run: str) -> str:
-    """Read the output of a run that is too large for the database, as the SDK does."""
-    answer = cluster.ask("GET", f"/api/v1/packets/{run}/output.json", bearer=key)
-    assert answer.status == 200, answer.body
-    status, text = deployment.control.http(answer.json()["presignedUrl"])
-    assert status == 200, text
-    return text
 
 
 def supervisor(verb: str) -> None:
@@ -285,14 +271,6 @@ def test_analytics_follow_later_changes(story: Story, deployment: Deployment) ->
         return clickhouse(deployment.control, query).split()
 
     assert eventually(lambda: statuses() == ["COMPLETED_SUCCESSFULLY"] * 2), statuses()
-
-
-def clickhouse(control: Node, query: str) -> str:
-    script = (
-        'wget -qO- --header="X-ClickHouse-User: $CLICKHOUSE_USER" --header="X-ClickHouse-Key: $CLICKHOUSE_PASSWORD" '
-        '--post-data="$1" http://127.0.0.1:8123/'
-    )
-    return control.output("docker exec trigger-webapp-trigger-clickhouse-1 sh -c %s sh %s", script, query)
 
 
 def test_nothing_of_the_restore_is_left(story: Story, control: Node) -> None:

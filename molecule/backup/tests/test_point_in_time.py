@@ -81,7 +81,7 @@ def refusal(control: Node, text: str) -> str:
     """Ask for the state of a time that there is none of."""
     done = control.run(f"{PROGRAM} restore latest --replace --time {text}")
     assert done.rc == 1
-    return done.stderr.strip()
+    return str(done.stderr).strip()
 
 
 @pytest.fixture(scope="module")

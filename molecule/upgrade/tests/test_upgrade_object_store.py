@@ -11,6 +11,7 @@ import pytest
 from verification.deployment import Deployment, Play
 from verification.nodes import Node
 from verification.outage import Outages, outages
+from verification.runs import packet
 
 from testbed.cluster import Run
 from testbed.hello import Hello
@@ -31,15 +32,6 @@ def stores(control: Node) -> set[str]:
     """Give the stores that run."""
     names = control.output("docker ps --format '{{.Names}}'").split()
     return {store for store in OTHER if f"trigger-webapp-trigger-{store}-1" in names}
-
-
-def packet(deployment: Deployment, hello: Hello, run: str) -> str:
-    """Read the output of a run that is too large for the database, as the SDK does."""
-    answer = hello.cluster.ask("GET", f"/api/v1/packets/{run}/output.json", bearer=hello.key())
-    assert answer.status == 200, answer.body
-    status, text = deployment.control.http(answer.json()["presignedUrl"])
-    assert status == 200, text
-    return text
 
 
 @dataclass
@@ -78,16 +70,16 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
         return deployment.play(*options, values=chosen, scratch=scratch, playbook=name)
 
     large = hello.run({"pad": PAD}).id
-    before = packet(deployment, hello, large)
+    before = packet(deployment, hello.cluster, hello.key(), large)
     dry = play("--check")
     with outages(hello.cluster.webapp) as away:
         moved = play()
-    after = packet(deployment, hello, large)
+    after = packet(deployment, hello.cluster, hello.key(), large)
     running, volumes = stores(control), control.output("docker volume ls -q").split()
     chosen = {"trigger_version": version, "webapp_object_store": new}
     again = deployment.play(values=chosen, scratch=scratch)
     fresh = hello.run({"pad": PAD})
-    fresh_output = packet(deployment, hello, fresh.id)
+    fresh_output = packet(deployment, hello.cluster, hello.key(), fresh.id)
     accepted = play(backup_object_store_move_accept_enabled=True)
     volumes_after = control.output("docker volume ls -q").split()
     return Story(

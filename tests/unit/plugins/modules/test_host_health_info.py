@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._units import unit_names
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import host_health_info
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_health_info import (
     Container,
@@ -19,7 +20,6 @@ from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_health_info
     look,
     measure,
     project,
-    unit_names,
     units,
 )
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._units import HEADER
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.installation import (
-    HEADER,
     Host,
     InstallationError,
     Parameters,

@@ -17,35 +17,18 @@ from trigger_backup.repository import Repository, Snapshot
 from trigger_backup.restore import Restore, check_manifest, number
 from trigger_backup.stores import Store
 
+from tests.unit.roles.backup.folders import FolderEngine
+
 ID = "c" * 64
 
 
-class FakeEngine(Engine):
+class FakeEngine(FolderEngine):
     def __init__(self, root: Path) -> None:
-        super().__init__(Shell())
-        self.root_folder = root
+        super().__init__(root, Shell())
         self.removed: list[str] = []
 
     def remove_project(self, project: str) -> None:
         self.removed.append(project)
-
-    def root(self) -> Path:
-        return self.root_folder
-
-    def volume(self, name: str) -> Path | None:
-        path = self.root_folder / name
-        return path if path.is_dir() else None
-
-    def make_volume(self, name: str, labels: Any = ()) -> Path:
-        (self.root_folder / name).mkdir(exist_ok=True)
-        return self.root_folder / name
-
-    def remove_volume(self, name: str) -> None:
-        path = self.root_folder / name
-        for file in path.iterdir() if path.is_dir() else []:
-            file.unlink()
-        if path.is_dir():
-            path.rmdir()
 
 
 class FakeRepository(Repository):

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from trigger_backup import upgrade
 from trigger_backup.aside import Aside
-from trigger_backup.engine import Engine
 from trigger_backup.plan import Plan
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.restore import move
 from trigger_backup.upgrade import Upgrade, require_finished
+
+from tests.unit.roles.backup.folders import FolderEngine
 
 VOLUME, KEPT = "trigger_postgres_data", "trigger_postgres_old_data"
 NEW = "docker.io/library/postgres:17.6-bookworm"
@@ -37,13 +38,11 @@ class FakeShell(Shell):
         return subprocess.CompletedProcess(words, 0 if known else 1, told.encode(), b"")
 
 
-class FakeEngine(Engine):
+class FakeEngine(FolderEngine):
     def __init__(self, root: Path) -> None:
         self.fake = FakeShell()
-        super().__init__(self.fake)
-        self.root_folder = root
+        super().__init__(root, self.fake)
         self.up = [WEBAPP, ELECTRIC, POSTGRES]
-        self.labels: dict[str, list[str]] = {}
 
     def running(self, container: str) -> bool:
         return container in self.up
@@ -63,27 +62,8 @@ class FakeEngine(Engine):
     def remove_containers(self, containers: Sequence[str], what: str) -> None:
         self.stop(*containers)
 
-    def root(self) -> Path:
-        return self.root_folder
-
-    def volume(self, name: str) -> Path | None:
-        path = self.root_folder / name
-        return path if path.is_dir() else None
-
     def volumes(self, prefix: str) -> list[str]:
         return [path.name for path in self.root_folder.iterdir() if path.name.startswith(prefix)]
-
-    def make_volume(self, name: str, labels: Any = ()) -> Path:
-        self.labels[name] = list(labels)
-        (self.root_folder / name).mkdir(exist_ok=True)
-        return self.root_folder / name
-
-    def remove_volume(self, name: str) -> None:
-        path = self.root_folder / name
-        for file in path.iterdir() if path.is_dir() else []:
-            file.unlink()
-        if path.is_dir():
-            path.rmdir()
 
 
 class Host:
