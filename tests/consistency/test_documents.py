@@ -37,6 +37,10 @@ FIRST_PAGES = (
     "docs/first-project.md",
     "docs/installation.md",
     "docs/requirements.md",
+    "docs/scaling.md",
+    "docs/security.md",
+    "docs/settings.md",
+    "docs/tls.md",
     "docs/upgrading.md",
     *(f"roles/{name}/README.md" for name in PLAIN_ROLES),
 )
