@@ -80,7 +80,7 @@ def test_the_inventory_in_readme_is_the_example_inventory(readme: str, root: Pat
 def test_readme_names_what_is_tested(readme: str, root: Path) -> None:
     for path in (root / "roles/trigger/vars/main/versions").glob("[0-9]*.yml"):
         (series,) = yaml.safe_load(path.read_text()).values()
-        assert re.search(rf"{re.escape(series['tested'])}\b", readme), path.name
+        assert re.search(rf"\b{re.escape(series['tested'] or series['name'])}\b", readme), path.name
     core = re.search(r"^ansible-core==(\d+\.\d+)\.", (root / "requirements.txt").read_text(), re.MULTILINE)
     assert core
     assert f"ansible-core {core[1]}, " in readme

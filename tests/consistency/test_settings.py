@@ -66,7 +66,7 @@ def variables(text: str, internal: dict[str, Any]) -> set[str]:
                 inner = internal.get(name, "")
                 part = inner.get(key[1:], inner) if isinstance(inner, dict) else inner
                 found |= (
-                    variables(str(part), internal) if name not in ("__trigger_series", "__trigger_engine") else set()
+                    variables(str(part), internal) if name not in ("__trigger_features", "__trigger_engine") else set()
                 )
     return found
 

@@ -32,6 +32,8 @@ def rows() -> list[dict[str, Any]]:
 
 EVERY_SERIES = release_series(rows())
 LAST = EVERY_SERIES[-1]["name"]
+# Of others only what upstream has published is known.
+TESTED = [series for series in EVERY_SERIES if series["tested"]]
 # Version -> series that it is deployed by, and whether that series is its own.
 VERSIONS = {
     "v4.2.0": ("4.2", True),
@@ -39,6 +41,8 @@ VERSIONS = {
     "v4.3.1": ("4.2", False),
     "v4.5.0": ("4.5", True),
     "v4.5.12": ("4.5", True),
+    "v4.7.9": ("4.5", False),
+    "v4.8.9": ("4.8", False),
     "v4.99.0": (LAST, False),
     "v5.0.0": (LAST, False),
     "latest": (LAST, False),
@@ -49,8 +53,12 @@ VERSIONS = {
 def test_a_series_holds_what_differs_from_the_one_before_it() -> None:
     """And each has a schema, of which the same is true."""
     assert list(SCHEMAS) == [series["name"] for series in EVERY_SERIES]
-    for series in EVERY_SERIES:
+    for series in TESTED:
         assert series["tested"].startswith(f"v{series['name']}.")
+    for row in rows():
+        for feature in row.get("later_features", []):
+            assert set(feature) == {"name", "since", "note"}
+            assert feature["since"].startswith(f"{row['name']}.")
     for older, own in itertools.pairwise([EVERY_SERIES[0], *rows()[1:]]):
         assert {"name", "tested"} <= set(own)
         assert not [key for key, value in own.items() if value in ([], older.get(key))], own["name"]
@@ -67,18 +75,22 @@ def test_a_series_holds_what_differs_from_the_one_before_it() -> None:
 
 def test_the_default_is_the_tested_release_of_a_series(root: Path) -> None:
     default = yaml.safe_load((root / "roles/trigger/defaults/main.yml").read_text())["trigger_version"]
-    assert default in {series["tested"] for series in EVERY_SERIES}
+    assert default in {series["tested"] for series in TESTED}
 
 
 def test_the_document_has_a_row_for_each_series() -> None:
     text = (ROOT / "docs/upgrading.md").read_text()
-    told = re.findall(r"^\| ([0-9.]+) \| (v[0-9.]+)[^|]*\| (?:([0-9.]+) or later|any [^|]*) \|", text, re.MULTILINE)
-    assert told == [(series["name"], series["tested"], series["clickhouse_minimum"]) for series in EVERY_SERIES]
+    told = re.findall(
+        r"^\| ([0-9.]+) \| (v[0-9.]+|not deployed)[^|]*\| (?:([0-9.]+) or later|any [^|]*) \|", text, re.MULTILINE
+    )
+    assert told == [
+        (series["name"], series["tested"] or "not deployed", series["clickhouse_minimum"]) for series in EVERY_SERIES
+    ]
 
 
 def test_every_tested_release_has_images_in_the_testbed(root: Path) -> None:
     rows = yaml.safe_load((root / "testbed/images/images.yml").read_text())["images"]
-    for series in EVERY_SERIES:
+    for series in TESTED:
         for image in ("trigger.dev", "supervisor"):
             assert f"ghcr.io/triggerdotdev/{image}:{series['tested']}" in {row["reference"] for row in rows}
 
@@ -110,7 +122,7 @@ def test_one_file_adds_a_series(tmp_path: Path) -> None:
         host="control.example.com",
         wanted={
             "series": "__trigger_series",
-            "tested": "__trigger_every_series | map(attribute='tested')",
+            "tested": "__trigger_tested_releases",
             "known": "__trigger_environment_is_known",
         },
         cases={version: {"trigger_version": version} for version in ("v4.5.12", "v4.98.1", "v5.0.0")},
@@ -120,7 +132,7 @@ def test_one_file_adds_a_series(tmp_path: Path) -> None:
     new = release_series([*rows(), {"name": "4.98", "tested": "v4.98.1", "features": ["more"]}])[-1]
     assert (rendered["v4.98.1"]["series"], rendered["v5.0.0"]["series"]) == (new, new)
     assert {"more", *EVERY_SERIES[-1]["features"]} == set(new["features"])
-    assert rendered["v4.98.1"]["tested"] == [*(series["tested"] for series in EVERY_SERIES), "v4.98.1"]
+    assert rendered["v4.98.1"]["tested"] == [*(series["tested"] for series in TESTED), "v4.98.1"]
     assert [row["known"] for row in rendered.values()] == [True, True, False]
 
 
@@ -139,7 +151,7 @@ def test_the_webapp_of_every_series_ends_by_itself_when_it_is_stopped(root: Path
                 "trigger_version": series["tested"],
                 "trigger_api_origin": "http://control.example.com:8030",
             }
-            for series in EVERY_SERIES
+            for series in TESTED
         },
     )
     for name, row in rendered.items():
@@ -192,3 +204,59 @@ def test_advisories_are_told_for_the_releases_that_have_them(tmp_path: Path) -> 
     assert rendered["behind"]["text"].endswith("; until then add /api/v1/query to gateway_closed_paths)")
     assert [name for name, row in rendered.items() if row["closable"]] == ["behind"]
     assert not rendered["fixed"]["text"]
+
+
+# Release -> what it has that older ones of its series lack; whether its environment is known; whether the tests deploy
+# its series.
+LATER = {
+    "v4.5.12": ([], True, True),
+    "v4.5.13": ([], False, True),
+    "v4.8.0": ([], False, False),
+    "v4.8.1": (["deploy_base_images"], False, False),
+    "v4.8.2": (["deploy_base_images", "event_store_v2"], False, False),
+    "v4.8.10": (["deploy_base_images", "event_store_v2", "events_retention"], False, False),
+    "v4.9.0": (["deploy_base_images", "event_store_v2", "events_retention"], False, False),
+    "latest": (["deploy_base_images", "event_store_v2", "events_retention"], False, False),
+}
+
+
+def test_a_release_has_what_its_series_has_since_then(tmp_path: Path) -> None:
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        host="control.example.com",
+        wanted={
+            "later": "__trigger_later_features",
+            "all": "__trigger_features",
+            "known": "__trigger_environment_is_known",
+            "tested": "__trigger_version_is_tested",
+        },
+        cases={version: {"trigger_version": version} for version in LATER},
+    )
+    assert {version: (row["later"], row["known"], row["tested"]) for version, row in rendered.items()} == LATER
+    assert all("zstd_layers" in row["all"] for row in rendered.values())
+
+
+def test_the_document_has_the_advisories_of_every_release() -> None:
+    text = (ROOT / "docs/upgrading.md").read_text() + (ROOT / "inventories/prod/group_vars/all.yml").read_text()
+    advisories = yaml.safe_load((ROOT / "roles/trigger/vars/main/versions/advisories.yml").read_text())
+    for row in advisories["__trigger_advisories"]:
+        assert text.count(row["id"]) == 2
+        assert f"{row['id']}, fixed in v{row['fixed']}" in " ".join(text.replace("# ", " ").split())
+
+
+def test_a_supervisor_that_asks_for_one_run_at_a_time_gets_no_count(tmp_path: Path) -> None:
+    names = ("TRIGGER_DEQUEUE_MAX_RUN_COUNT", "SUPERVISOR_SHUTDOWN_TIMEOUT_MS")
+    rendered = render_cases(
+        tmp_path,
+        "trigger",
+        "supervisor",
+        host="worker1.example.com",
+        wanted={name: f"__supervisor_settings.{name}" for name in names},
+        cases={
+            "before": {"trigger_version": "v4.5.12", "supervisor_dequeue_max_run_count": 2},
+            "after": {"trigger_version": "v4.8.0"},
+        },
+    )
+    found = {case: tuple(str(row[name]) for name in names) for case, row in rendered.items()}
+    assert found == {"before": ("2", ""), "after": ("", "8000")}

@@ -21,7 +21,14 @@ def record(**values: str) -> dict[str, Any]:
     return {"upgrade": json.dumps(RECORD | values)}
 
 
-NOTE = "Tasks of the old SDK (v3) no longer run"
+LATER = "v4.8.9"
+# What people have to know, and the releases from and to which an upgrade tells it.
+NOTES = {
+    "Tasks of the old SDK (v3) no longer run": {(OLD, NEW)},
+    "No test of this collection has deployed this series": {(NEW, LATER)},
+    "deleted after about 37 days": {(NEW, LATER), ("v4.8.8", LATER)},
+    'The event store "clickhouse" is gone': {(NEW, LATER)},
+}
 # Playbook, what the host has, options, words of the message.
 CASES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
     "nothing-to-upgrade": ("upgrade", {}, ["-e", f"trigger_version={NEW}"], ["nothing to upgrade", "playbook site"]),
@@ -39,6 +46,18 @@ CASES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
     ),
     "upgrade": ("upgrade", {"installed": f"{IMAGE}:{OLD}"}, ["-e", f"trigger_version={NEW}"], [CHANGE]),
     "patch-release": ("upgrade", {"installed": f"{IMAGE}:v4.5.6"}, ["-e", f"trigger_version={NEW}"], [CHANGE]),
+    "later-series": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{NEW}"},
+        ["-e", f"trigger_version={LATER}"],
+        [CHANGE],
+    ),
+    "later-release": (
+        "upgrade",
+        {"installed": f"{IMAGE}:v4.8.8"},
+        ["-e", f"trigger_version={LATER}"],
+        [CHANGE],
+    ),
     "no-way-back": ("rollback", {}, [], ["no upgrade that could be taken back", "backup_restore"]),
     "complete": ("rollback", record(state="complete"), [], [RECORD["time"], DISCARD]),
     "complete-and-discarded": ("rollback", record(state="complete"), ["-e", json.dumps({DISCARD: True})], [CHANGE]),
@@ -64,5 +83,7 @@ def test_it_is_refused_or_reaches_the_first_change(name: str, tmp_path: Path) ->
     assert (CHANGE in done.output) == (CHANGE in words)
     if CHANGE in words and playbook == "upgrade":
         release = str(answers["installed"]).rpartition(":")[2]
-        assert f"Trigger.dev {release} -> {NEW}" in done.text
-        assert (NOTE in done.text) == (release == OLD), "what people have to know of a series that is new to them"
+        wanted = options[-1].rpartition("=")[2]
+        assert f"Trigger.dev {release} -> {wanted}" in done.text
+        for note, steps in NOTES.items():
+            assert (note in done.text) == ((release, wanted) in steps), note

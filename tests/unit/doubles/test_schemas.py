@@ -34,7 +34,8 @@ BY_VALUE = ("none_of", "absent", "required", "required_non_empty")
 FREE = ("NODE_OPTIONS",)
 
 
-@pytest.mark.parametrize("line", SCHEMAS)
+# The doubles follow programs that were measured.
+@pytest.mark.parametrize("line", ["4.2", "4.5"])
 @pytest.mark.parametrize("program", ["webapp", "supervisor"])
 def test_the_schema_is_as_strict_as_the_double(program: str, line: str) -> None:
     schema = parse_schema(SCHEMAS[line])[program]
