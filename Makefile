@@ -24,6 +24,8 @@ PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
 JOBS ?= 2
 TIMES := .cache/times
+# With it, tests start Ansible with what testbed/preloaded.py takes from its way: a third less processor time. `make test SHORTCUTS=` runs Ansible as it is.
+test: export SHORTCUTS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak benchmark generate build clean

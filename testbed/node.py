@@ -26,7 +26,7 @@ def start(name: str, row: dict[str, Any], label: str, *flags: str) -> None:
     given += [f"--security-opt={option}" for option in row["security_opts"]]
     given += [f"--volume={volume}" for volume in row["volumes"]]
     given += [f"--tmpfs={path}" for path in row["tmpfs"]]
-    given += [f"--cgroupns={row['cgroupns_mode']}", f"--label={LABEL}={label}", *flags]
+    given += [f"--cgroupns={row['cgroupns_mode']}", f"--label={LABEL}={label}", "--env=SHORTCUTS", *flags]
     docker("run", "--detach", "--name", name, "--hostname", name, *given, row["image"])
     booted = f"timeout {BOOT_SECONDS} sh -c 'until systemctl is-system-running --wait; do sleep 1; done'"
     run("docker", "exec", name, "sh", "-c", booted)

@@ -3,6 +3,9 @@
 
 Ansible forks for every task on every host, and each fork loads the plugins that it needs, which end with it. Loaded
 before, they are there in all of them (measured: a third of the controller's processor time). So are the roles.
+
+This replaces private parts of Ansible. So it is used only where SHORTCUTS is set, as `make test` does on a machine of
+two processors; `make test SHORTCUTS=`, the single parts, `make soak` and CI of the repository run Ansible as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ansible.plugins import loader
 
 from .common import CACHE, LABEL, ROOT, docker
 
+SHORTCUTS = bool(os.environ.get("SHORTCUTS"))
 COLLECTION = "selfhosted.trigger_dev"
 PLUGINS = ROOT / "plugins"
 PACKAGES = Path(cli.__file__).parents[2]

@@ -2,8 +2,8 @@
 """Runs one playbook with many inventories: play_all.py PLAYBOOK FOLDER...
 
 As `ansible-playbook -i FOLDER/hosts.json PLAYBOOK` for each folder, as many at once as there are processors; the output
-goes to FOLDER/output, the exit code to FOLDER/code. Ansible is loaded and the roles are read once, before all these
-fork, which halves the processor time.
+goes to FOLDER/output, the exit code to FOLDER/code. With SHORTCUTS (testbed/preloaded.py) Ansible is loaded and the
+roles are read once, before all these fork, which halves the processor time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def play(playbook: str, folder: Path) -> int:
 
 def main(playbook: str, folders: list[Path]) -> None:
     """Keep one fork for each processor busy."""
-    preloaded.load()
-    preloaded.read_roles()
+    if preloaded.SHORTCUTS:
+        preloaded.load()
+        preloaded.read_roles()
     running: dict[int, Path] = {}
     waiting = list(folders)
     while waiting or running:

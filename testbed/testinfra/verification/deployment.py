@@ -188,7 +188,9 @@ class Deployment:
             row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
             playbook = str(scratch / "play.json")
             Path(playbook).write_text(json.dumps([row | {"roles": [f"selfhosted.trigger_dev.{role}"]}]))
-        command = [sys.executable, "-m", preloaded.__name__, "-i", inventory or self.inventory, *options]
+        usual = [str(Path(sys.executable).parent / "ansible-playbook")]
+        command = [sys.executable, "-m", preloaded.__name__] if preloaded.SHORTCUTS else usual
+        command += ["-i", inventory or self.inventory, *options]
         if values is not None:
             assert scratch is not None
             file = scratch / "values.json"

@@ -25,6 +25,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # It is put back at the end.
     monkeypatch.setattr(zipimport, "_compile_source", zipimport._compile_source)  # type: ignore[attr-defined]
     monkeypatch.syspath_prepend(TESTBED / "nodes")
+    switch = tmp_path / "switch"
+    switch.touch()
+    exists = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: exists(switch if path == "/etc/compiled-modules" else path))
     program = importlib.import_module("compiled_modules")
     del sys.modules[program.__name__]
     monkeypatch.setattr(program, "FOLDER", str(tmp_path / "kept"))
@@ -59,3 +63,10 @@ def test_another_text_of_the_same_length_is_another(kept: Path, tmp_path: Path) 
     assert value(compiled(tmp_path / "first", "VALUE = 1\n")) == 1
     assert value(compiled(tmp_path / "second", "VALUE = 2\n")) == 2
     assert len(list(kept.iterdir())) == 2
+
+
+def test_without_shortcuts_python_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = zipimport._compile_source  # type: ignore[attr-defined]
+    monkeypatch.syspath_prepend(TESTBED / "nodes")
+    del sys.modules[importlib.import_module("compiled_modules").__name__]
+    assert zipimport._compile_source is usual  # type: ignore[attr-defined]
