@@ -23,10 +23,10 @@ def unknown_names(
     names: Mapping[str, Iterable[str]],
     known: Mapping[str, Iterable[str]],
     foreign: Iterable[str] = (),
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[str]:
     """Say of each unknown name which hosts have it, and what it is called now, or which known name is the nearest."""
-    renamed = renamed or {}
+    now = {old: (new, version) for version, rows in (renamed or {}).items() for old, new in rows.items()}
     every = sorted({name for group in known.values() for name in group})
     passed = {*every, *foreign}
     prefixes = tuple(f"{role}_" for role in known)
@@ -34,13 +34,13 @@ def unknown_names(
     found: dict[str, list[str]] = {}
     for host, given in names.items():
         for name in given:
-            if (name in renamed or _plain(name).startswith(prefixes)) and name not in passed:
+            if (name in now or _plain(name).startswith(prefixes)) and name not in passed:
                 found.setdefault(name, []).append(host)
     result = []
     for name, hosts in sorted(found.items()):
         nearest = get_close_matches(_plain(name), every, n=1, cutoff=0.7)
-        if name in renamed:
-            guess = f"; it is called {renamed[name]} now"
+        if name in now:
+            guess = "; it is called {} since version {} of the collection".format(*now[name])
         else:
             guess = f"; the nearest known name is {nearest[0]}" if nearest else ""
         result.append(f"{name} (set for {_hosts(hosts)}{guess})")

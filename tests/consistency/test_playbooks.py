@@ -139,6 +139,9 @@ def test_playbooks_are_explained_by_their_present_name(root: Path) -> None:
 
 def test_former_names_lead_to_present_ones(root: Path, public: set[str]) -> None:
     renamed = yaml.safe_load((root / "roles/trigger/vars/main/renamed.yml").read_text())["__trigger_renamed"]
+    assert list(renamed) == sorted(renamed, key=lambda version: [int(part) for part in version.split(".")])
+    names = [pair for rows in renamed.values() for pair in rows.items()]
     # The new name stands first; a note on its values may follow.
-    assert {new.split()[0] for new in renamed.values()} <= public
-    assert not set(renamed) & public
+    assert {new.split()[0] for _, new in names} <= public
+    assert not {old for old, _ in names} & public
+    assert len({old for old, _ in names}) == len(names)

@@ -38,10 +38,10 @@ def test_foreign_names_are_passed_over_and_never_proposed() -> None:
 
 
 def test_a_former_name_is_told_its_new_one_whatever_it_starts_like() -> None:
-    renamed = {"worker": "worker_hosts", "webapp_door": "webapp_port"}
+    renamed = {"0.1.0": {"worker": "worker_hosts"}, "0.3.0": {"webapp_door": "webapp_port"}}
     assert unknown_names({"a": ["worker", "webapp_door", "workers"]}, KNOWN, renamed=renamed) == [
-        "webapp_door (set for a; it is called webapp_port now)",
-        "worker (set for a; it is called worker_hosts now)",
+        "webapp_door (set for a; it is called webapp_port since version 0.3.0 of the collection)",
+        "worker (set for a; it is called worker_hosts since version 0.1.0 of the collection)",
     ]
     assert unknown_names({"a": ["worker"]}, KNOWN, ["worker"], renamed) == []
 
