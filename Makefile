@@ -28,7 +28,7 @@ TIMES := .cache/times
 test: export SHORTCUTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak mutants benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -99,6 +99,10 @@ $(STEPS): $(READY)
 
 soak: $(READY) ## Tests of the scenarios that take too long for every change (pytest.mark.soak): for the night
 	@$(TESTBED) soak
+
+mutants: ## Change the product in one place at a time: what no test notices (SAMPLE=50 SEED=1 PATHS="...")
+	@python3 testbed/bootstrap.py .cache/mutants tools/requirements-mutants.txt
+	.cache/mutants/bin/python -m tools.mutants --sample $(or $(SAMPLE),0) --seed $(or $(SEED),0) $(PATHS)
 
 benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
 	@$(TESTBED) benchmark
