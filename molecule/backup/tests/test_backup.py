@@ -305,3 +305,18 @@ def test_a_killed_backup_leaves_no_webapp_stopped(
     began = time.time()
     assert control.run("systemctl start trigger-backup.service").rc == 0
     assert json.loads(control.read(STATUS))["good"]["time"] >= began - 1
+
+
+def test_a_backup_of_the_timer_waits_for_the_end_of_a_run(story: Story, control: Node) -> None:
+    """The lock is written as a run writes it; a play of its own would take longer than what is asked here."""
+    assert story.again
+    lock = "/run/trigger-run.lock"
+    holder = json.dumps({"playbook": "site.yml"})
+    control.output("printf '%%s\n%%s\n' machine:1:1 %s > %s", holder, lock)
+    began = time.time()
+    control.output("systemctl start --no-block trigger-backup.service")
+    log = f"journalctl --unit trigger-backup.service --since @{began:.0f} --output cat"
+    assert eventually(lambda: "Waiting for the end of site.yml" in control.output(log))
+    assert json.loads(control.read(STATUS))["good"]["time"] < began
+    control.output("truncate --size 0 %s", lock)
+    assert eventually(lambda: json.loads(control.read(STATUS))["good"]["time"] > began)

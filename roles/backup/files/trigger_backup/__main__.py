@@ -30,6 +30,7 @@ from .receive import leave, receive
 from .redis import Redis
 from .repository import Repository, Snapshot
 from .restore import Restore
+from .runs import wait_for_run
 from .sigv4 import Key
 from .stores import Store
 from .upgrade import Upgrade, require_finished
@@ -39,6 +40,8 @@ from .verify import Trial, verify
 FAILURES = {"create": "failed", "verify": "unverified", "point": FAILED}
 # They wait for another one: a timer must not fail because of that.
 WAITING = ("create", "resume", "verify", "point")
+# They also wait for a run of a playbook that changes the installation.
+TIMED = ("create", "verify", "point")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -198,6 +201,17 @@ def locked(folder: Path, waits: bool) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def noted(folder: Path, command: str) -> Iterator[None]:
+    """Keep the error of what fails, for the playbooks."""
+    try:
+        yield
+    except Exception as error:
+        if command in FAILURES:
+            note(folder, FAILURES[command], {"time": time.time(), "error": told(error)})
+        raise
+
+
 def main(words: Sequence[str]) -> int:
     given = arguments(words)
     folder = home(given.directory)
@@ -207,13 +221,11 @@ def main(words: Sequence[str]) -> int:
     if given.command == "receive":
         return receiving(folder)
     try:
-        with locked(folder, given.command in WAITING):
-            try:
+        with noted(folder, given.command):
+            if given.command in TIMED:
+                wait_for_run(target_of(given.directory).run_lock, folder, say)
+            with locked(folder, given.command in WAITING):
                 result = carry_out(given)
-            except Exception as error:
-                if given.command in FAILURES:
-                    note(folder, FAILURES[given.command], {"time": time.time(), "error": told(error)})
-                raise
     except Exception as error:
         print(told(error), file=sys.stderr)
         return 1

@@ -33,6 +33,8 @@ class Target:
     trigger_version: str
     # Where the secrets of this host are, if it has any.
     secrets_file: Path
+    # What a run of a playbook that changes the installation holds.
+    run_lock: Path
     # How far points are apart.
     point_minutes: int = 5
 
@@ -117,7 +119,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def target_of(directory: Path) -> Target:
     content = read_json(home(directory) / "repository.json")
-    return Target(**{**content, "secrets_file": Path(content["secrets_file"])})
+    paths = {name: Path(content[name]) for name in ("secrets_file", "run_lock")}
+    return Target(**{**content, **paths})
 
 
 def plan_of(path: Path) -> Plan:

@@ -35,7 +35,13 @@ class Restic(Shell):
 
 def repository(restic: Restic) -> Repository:
     target = Target(
-        "s3:https://s3.example.com/b", {"AWS_SECRET_ACCESS_KEY": "hidden"}, "secret-key", "", "", Path("/secrets.json")
+        "s3:https://s3.example.com/b",
+        {"AWS_SECRET_ACCESS_KEY": "hidden"},
+        "secret-key",
+        "",
+        "",
+        Path("/secrets.json"),
+        Path("/run.lock"),
     )
     return Repository(restic, target, Path("/cache"))
 
