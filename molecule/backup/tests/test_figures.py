@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What backup and restore cost with a few hundred MB of each kind of data. `make soak-backup` prints the figures.
 
-docs/backup.md has them. Rows, objects and image layers cannot be compressed: so the figures are those of the worst case.
+docs/backup.md has them. Rows, objects and image layers cannot be compressed: so these are figures of the worst case.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -181,8 +182,12 @@ class Deployment:
         scratch: Path | None = None,
         playbook: str = PLAYBOOK,
         role: str = "",
+        killed_after: float | None = None,
     ) -> Play:
-        """Run a playbook that users run, or one role; values go through a file, not a command line."""
+        """Run a playbook that users run, or one role; values go through a file, not a command line.
+
+        `killed_after`: it is killed with all of its processes so many seconds later, unless it has ended.
+        """
         if role:
             assert scratch is not None
             row = {"name": f"Run {role}", "hosts": ROLES[role], "become": True, "gather_facts": False}
@@ -208,7 +213,7 @@ class Deployment:
             # As ansible.cfg of a checkout has it; Molecule brings another one.
             "ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary",
         }
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*command, playbook],
             cwd=ROOT,
             env=environment,
@@ -216,8 +221,14 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # Ends what hangs; other scenarios may run beside this one.
-            timeout=1200,
-            check=False,
+            start_new_session=True,
         )
-        return Play(done.returncode, done.stdout)
+        try:
+            # Ends what hangs; other scenarios may run beside this one.
+            output, _ = process.communicate(timeout=killed_after or 1200)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            if killed_after is None:
+                raise
+        return Play(process.returncode, output)
