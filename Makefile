@@ -20,7 +20,7 @@ LONGEST := scale backup upgrade tls default cluster
 SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%))
 # Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
-PARTS := images molecule-scale lint unit refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
+PARTS := images molecule-scale lint unit page refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
 JOBS ?= 2
 TIMES := .cache/times
@@ -28,7 +28,7 @@ TIMES := .cache/times
 test: export SHORTCUTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak mutants benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit page refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak mutants benchmark generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,7 +77,10 @@ lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
 
 unit: $(READY) ## Unit and consistency tests
-	pytest --quiet tests --ignore tests/refusals --ignore tests/socket_proxy
+	pytest --quiet tests --ignore tests/refusals --ignore tests/socket_proxy --ignore tests/page
+
+page: $(READY) ## The page of the status in a real browser; its pictures are in .cache/page
+	pytest --quiet tests/page
 
 refusals: $(READY) ## Every bad input of the table, one run of the playbook each
 	pytest --quiet tests/refusals

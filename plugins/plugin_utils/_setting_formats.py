@@ -239,6 +239,9 @@ FORMATS: dict[str, Format] = {
         "host or host:port without a scheme; a host name has lowercase letters, digits, dashes and dots only",
         is_host_and_port,
     ),
+    "html_file": Format(
+        "the path of a file on the controller that ends in .html", lambda text: is_path(text) and text.endswith(".html")
+    ),
     "https_url": Format(
         "an https address, such as https://ca.example.com/acme/acme/directory",
         lambda text: text.startswith("https://") and is_url(text),

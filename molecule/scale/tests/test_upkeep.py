@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from story import CONTROL, FIRST, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
@@ -31,10 +32,16 @@ def three(story: Story) -> None:
     assert play.code == 0, play.ending()
 
 
-def test_what_works_is_said_to_work(story: Story) -> None:
+def test_what_works_is_said_to_work(story: Story, tmp_path: Path) -> None:
     before = story.deployment.state()
-    play = story.play(playbook="status")
+    page = tmp_path / "report.html"
+    play = story.play("-e", f"status_report_file={page}", playbook="status")
     assert play.code == 0, play.ending()
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert report["ok"]
+    assert {host["name"] for host in report["hosts"]} == {CONTROL, FIRST, SECOND, THIRD}
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert f"heartbeat of {FIRST}" in page.read_text()
     assert differences(before, story.deployment.state()) == []
     for host in (CONTROL, FIRST, SECOND, THIRD):
         assert host in play.text
