@@ -204,3 +204,10 @@ def test_contributing_names_files_that_exist(root: Path) -> None:
     assert len(words) > 20
     # The environment of the tests is made by the first command.
     assert [word for word in words if not word.startswith(".cache/") and not (root / word).exists()] == []
+
+
+def test_the_cli_of_the_documents_is_that_of_the_example_inventory(root: Path, files: dict[str, str]) -> None:
+    version = yaml.safe_load((root / "inventories/prod/group_vars/all.yml").read_text())["trigger_version"]
+    pages = [text for name, text in files.items() if name.startswith("docs/")]
+    found = {release for text in pages for release in re.findall(r"npx trigger\.dev@([0-9.]+)", text)}
+    assert found == {version.removeprefix("v")}
