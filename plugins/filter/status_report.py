@@ -26,7 +26,7 @@ def status_report(
     rows = {host: [_check(row) for row in checks] for host, checks in found.items()}
     for host in unreachable:
         rows.setdefault(host, []).append({"what": UNREACHABLE, "ok": False, "detail": "see the output of the run"})
-    hosts = [
+    hosts: list[dict[str, Any]] = [
         {"name": host, "wrong": sum(not check["ok"] for check in checks), "checks": checks}
         for host, checks in rows.items()
     ]
