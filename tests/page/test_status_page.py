@@ -36,9 +36,9 @@ HOSTILE = [
     {"what": "<script>alert(1)</script>", "ok": False, "detail": '<img src="http://203.0.113.9/x" onerror=x>\n&'}
 ]
 CASES: dict[str, dict[str, Any]] = {
-    "healthy": {"__status_rows": {CONTROL: GOOD, WORKER: GOOD[:1]}, "__status_unreachable": []},
-    "broken": {"__status_rows": {CONTROL: [*GOOD, *BROKEN]}, "__status_unreachable": [WORKER]},
-    "hostile": {"__status_rows": {CONTROL: HOSTILE}, "__status_unreachable": []},
+    "healthy": {"status_checks": {CONTROL: GOOD, WORKER: GOOD[:1]}, "status_unreachable": []},
+    "broken": {"status_checks": {CONTROL: [*GOOD, *BROKEN]}, "status_unreachable": [WORKER]},
+    "hostile": {"status_checks": {CONTROL: HOSTILE}, "status_unreachable": []},
 }
 WIDTHS = {"wide": 1280, "narrow": 390}
 # As Chromium numbers them.
