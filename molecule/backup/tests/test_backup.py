@@ -302,6 +302,8 @@ def test_a_killed_backup_leaves_no_webapp_stopped(
     control.output("systemctl kill --signal=KILL trigger-backup.service")
     assert eventually(lambda: control.output(state, WEBAPP) == "true")
     assert eventually(lambda: control.run("test -e /opt/trigger/backup/webapp_is_stopped").rc != 0)
+    # Until then a start would only join the one that was killed.
+    assert eventually(lambda: control.output("systemctl is-active trigger-backup.service || true") == "failed")
     began = time.time()
     assert control.run("systemctl start trigger-backup.service").rc == 0
     assert json.loads(control.read(STATUS))["good"]["time"] >= began - 1

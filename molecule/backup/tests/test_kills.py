@@ -49,7 +49,7 @@ def unit(control: Node, name: str, *words: str) -> None:
 
 
 def active(control: Node, name: str) -> bool:
-    return control.output("systemctl is-active %s || true", name) in ("active", "activating")
+    return control.output("systemctl is-active %s || true", name) in ("active", "activating", "deactivating")
 
 
 def kill(control: Node, name: str, seconds: float) -> bool:
