@@ -77,7 +77,7 @@ lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	mypy --package ansible_collections.selfhosted.trigger_dev.plugins
 
 unit: $(READY) ## Unit and consistency tests
-	pytest --quiet tests --ignore tests/refusals --ignore tests/socket_proxy --ignore tests/page
+	pytest --quiet --durations 12 tests --ignore tests/refusals --ignore tests/socket_proxy --ignore tests/page
 
 page: $(READY) ## The page of the status in a real browser; its pictures are in .cache/page
 	pytest --quiet tests/page
