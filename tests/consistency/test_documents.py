@@ -12,6 +12,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.filter.check_table impor
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, problems
 
 from testbed import cluster, lab
+from testbed.common import ROOT
 from tools.settings import defaults, specs
 from tools.tables import by_name
 
@@ -32,16 +33,7 @@ FIRST_PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    "docs/developers.md",
-    "docs/external-services.md",
-    "docs/first-project.md",
-    "docs/installation.md",
-    "docs/requirements.md",
-    "docs/scaling.md",
-    "docs/security.md",
-    "docs/settings.md",
-    "docs/tls.md",
-    "docs/upgrading.md",
+    *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))),
     *(f"roles/{name}/README.md" for name in PLAIN_ROLES),
 )
 LONGEST_SENTENCE = 25
