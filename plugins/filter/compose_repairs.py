@@ -56,6 +56,10 @@ def compose_repairs(
     for action in result.get("actions", []):
         if action["what"] == "container":
             did.setdefault(action["id"], set()).add(action["status"])
+    pulls = any(action["status"] == "Pulling" for action in result.get("actions", []))
+    if "msg" in result and pulls and not did:
+        # An image is not to be had: what was removed now could not be started again.
+        return {"resume": [], "recreate": [], "networks": []}
     files = {f"{directory}/{path}": time for path, time in modified.items()}
     ours = [container for container in result.get("containers", []) if container["Service"] in services]
     paused = [container["Name"] for container in ours if container["State"] == "paused"]

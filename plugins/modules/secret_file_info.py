@@ -19,6 +19,13 @@ options:
     description: Secrets to read. A name that is not in the file is an error. Unset means all.
     type: list
     elements: str
+  predicted:
+    description:
+      - Secrets that this run would have generated before, by name. A dry run takes them for those that are not in the
+        file; it would fail otherwise where the run itself does not.
+      - Other runs pass them over.
+    type: dict
+    default: {}
   advice:
     description: Another way out, a sentence that ends an error message.
     type: str
@@ -58,7 +65,7 @@ secret_file:
       returned: success
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError, Stored, read
@@ -66,14 +73,17 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_fil
 ADVICE = "Run the play of the control host first (selfhosted.trigger_dev.site, without a --limit that leaves it out)"
 
 
-def select(found: Stored, path: str, names: Sequence[str] | None) -> dict[str, str]:
-    """Pick the secrets that are asked for."""
+def select(
+    found: Stored, path: str, names: Sequence[str] | None, predicted: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Pick the secrets that are asked for; those of the file win over predicted ones."""
     if not found.exists:
         raise SecretFileError(f"{path} does not exist. {ADVICE}.")
-    missing = sorted(set(names or ()) - set(found.secrets))
+    known = {**(predicted or {}), **found.secrets}
+    missing = sorted(set(names or ()) - set(known))
     if missing:
         raise SecretFileError(f"{path} does not hold {', '.join(missing)}. {ADVICE}.")
-    return {name: found.secrets[name] for name in (found.secrets if names is None else names)}
+    return {name: known[name] for name in (found.secrets if names is None else names)}
 
 
 def main() -> None:
@@ -81,17 +91,22 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str"},
+            "predicted": {"type": "dict", "default": {}, "no_log": True},
             "advice": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     path = module.params["path"]
+    predicted = module.params["predicted"] if module.check_mode else {}
     try:
-        selected = select(read(path), path, module.params["names"])
+        selected = select(read(path), path, module.params["names"], predicted)
     except SecretFileError as error:
         module.fail_json(msg=f"{error} {module.params['advice']}".strip())
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}")
+    # Values of no_log options are masked wherever they appear in the result, and the caller needs them there.
+    # The action secret_result hides the result as a whole.
+    module.no_log_values.clear()
     module.exit_json(changed=False, secret_file={"path": path, "secrets": selected})
 
 

@@ -48,6 +48,22 @@ def test_a_container_without_one_of_its_networks_is_made_anew_though_compose_is_
     assert repairs(container("database", "running", "healthy", ""), container("web"))["recreate"] == ["database"]
 
 
+@pytest.mark.parametrize("kind", ["service", "image"])
+def test_nothing_is_removed_while_an_image_is_not_to_be_had(kind: str) -> None:
+    """The file of the database is younger than its container, so it would be made anew otherwise."""
+    result: dict[str, Any] = {
+        "containers": [container("database"), container("web")],
+        "actions": [{"what": kind, "id": "web", "status": "Pulling"}],
+    }
+    pulled = compose_repairs(result, DEFINITION, "/opt/web", {"database.conf": CREATED + 1})
+    assert pulled["recreate"] == ["database"]
+    failed = result | {"msg": "Error when processing web: no such host"}
+    assert compose_repairs(failed, DEFINITION, "/opt/web", {"database.conf": CREATED + 1}) == NOTHING
+    # Compose has pulled, and failed at a container.
+    result["actions"].append({"what": "container", "id": "web-1", "status": "Starting"})
+    assert compose_repairs(failed, DEFINITION, "/opt/web", {"database.conf": CREATED + 1})["recreate"] == ["database"]
+
+
 def test_a_container_that_was_unhealthy_before_is_made_anew() -> None:
     assert repairs(container("database"), container("web", "running", "unhealthy"), msg=FAILED)["recreate"] == ["web"]
 

@@ -209,6 +209,23 @@ def test_info(invoke: Invoke, path: Path) -> None:
     assert "Run the play of the control host first" in missing["msg"]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_dry_run_knows_what_the_run_would_have_generated(invoke: Invoke, path: Path, check: bool) -> None:
+    write(path, '{"a": "1"}')
+    result = invoke(
+        secret_file_info.main,
+        path=str(path),
+        names=["a", "b"],
+        predicted={"a": "x", "b": "2"},
+        check=check,
+    )
+    if check:
+        assert "secret_file" in result, result
+        assert result["secret_file"]["secrets"] == {"a": "1", "b": "2"}
+    else:
+        assert "does not hold b" in result["msg"]
+
+
 def test_info_without_a_file(invoke: Invoke, path: Path) -> None:
     result = invoke(secret_file_info.main, path=str(path))
     assert "does not exist. Run the play of the control host first" in result["msg"]
