@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .adopt import PLAN as ADOPT_PLAN
+from .adopt import Adoption
+from .adopt_source import SOURCE, source_of
 from .clickhouse import ClickHouse
 from .create import create, note, resume
 from .engine import Engine
@@ -104,6 +107,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("objects-accept", help="remove the objects of before a move").add_argument(
         "running", help="the store that is in use"
     )
+    commands.add_parser("adopt", help="take over the data of an installation that was made by other means")
+    commands.add_parser("adopt-finish", help="note that the webapp of an adopted installation runs")
+    undoing = commands.add_parser("adopt-undo", help="start the old installation again")
+    undoing.add_argument("--discard", action="store_true", help="even if the adopted installation was used")
     return parser.parse_args(words)
 
 
@@ -134,6 +141,8 @@ def carry_out(given: argparse.Namespace) -> Any:
         return {"changed": accept(folder, engine, given.running)}
     if given.command == "objects-move":
         return Move(plan_of(folder / PLAN), engine, told_of(folder / TOLD), say).run(given.check)
+    if given.command.startswith("adopt"):
+        return adopt(given, Adoption(plan_of(folder / ADOPT_PLAN), engine, source_of(folder / SOURCE), say))
     if given.command == "leave":
         path = folder / PLAN
         return {"changed": leave(folder, engine, plan_of(path).stores.get("postgres") if path.exists() else None)}
@@ -162,6 +171,12 @@ def carry_out(given: argparse.Namespace) -> Any:
     rows = [(row.cut, listed(row, repository.manifest(row))) for row in states if not row.point]
     points = [(cut, {"text": text}) for cut, text in spans(states, target.point_minutes)]
     return [row for _, row in sorted([*rows, *points], key=lambda each: each[0])]
+
+
+def adopt(given: argparse.Namespace, adoption: Adoption) -> dict[str, Any]:
+    if given.command == "adopt-undo":
+        return {"changed": adoption.undo(given.discard)}
+    return adoption.finish() if given.command == "adopt-finish" else adoption.run()
 
 
 def upgrade(given: argparse.Namespace, upgrading: Upgrade) -> dict[str, Any]:

@@ -56,6 +56,13 @@ class Aside:
         command = ["docker", "compose", "--project-name", self.name, "--file", str(self.folder / FILE)]
         return self.engine.shell.output([*command, *words], doing=f"Compose ({words[0]}, project {self.name})")
 
+    def read(self, source: Path) -> dict[str, Any]:
+        """Give a project as Compose understands it."""
+        words = ["docker", "compose", "--project-directory", str(source), "--file", str(source / "compose.yml")]
+        text = self.engine.shell.output([*words, "config", "--format", "json"], doing="Reading the services")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
     def write(
         self, source: Path, services: Iterable[str], moved: tuple[Path, Path], images: Mapping[str, str] = NONE
     ) -> None:
@@ -63,10 +70,7 @@ class Aside:
 
         `images`: of services that are to have another one than in the source.
         """
-        words = ["docker", "compose", "--project-directory", str(source), "--file", str(source / "compose.yml")]
-        whole = json.loads(
-            self.engine.shell.output([*words, "config", "--format", "json"], doing="Reading the services")
-        )
+        whole = self.read(source)
         for key, row in whole["volumes"].items():
             # As Compose would make them.
             owner = {"com.docker.compose.project": whole["name"], "com.docker.compose.volume": key}

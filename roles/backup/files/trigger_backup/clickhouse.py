@@ -6,9 +6,11 @@ from __future__ import annotations
 import http.client
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import urlencode
 
 from .engine import Engine
 from .process import BackupError, Shell, remove_folder
@@ -45,22 +47,32 @@ class ClickHouse(Store):
         self.exact = False
         self.cut = ""
 
-    def ask(self, container: str, statement: str) -> list[list[str]]:
-        """Run one statement over HTTP, and give its rows."""
+    @contextmanager
+    def request(
+        self, container: str, query: Mapping[str, str], body: bytes | IO[bytes]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a statement over HTTP, and give the answer for as long as it is read."""
         address = self.addresses.get(container) or self.engine.address(container)
         self.addresses[container] = address  # nothing restarts it meanwhile
         connection = http.client.HTTPConnection(address, 8123, timeout=300)
         headers = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
         try:
-            connection.request("POST", "/", statement.encode(), headers)
+            connection.request("POST", f"/?{urlencode(query)}" if query else "/", body, headers)
             answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
+            if answer.status != 200:
+                statement = query.get("query") or (body.decode() if isinstance(body, bytes) else "")
+                text = answer.read().decode(errors="replace").strip()[:400]
+                raise BackupError(f"ClickHouse refuses {statement.split('(')[0][:60].strip()!r}: {text}")
+            yield answer
         except OSError as error:
             raise BackupError(f"ClickHouse ({container}) does not answer: {error}") from None
         finally:
             connection.close()
-        if answer.status != 200:
-            raise BackupError(f"ClickHouse refuses {statement.split('(')[0][:60].strip()!r}: {text.strip()[:400]}")
+
+    def ask(self, container: str, statement: str) -> list[list[str]]:
+        """Run one statement, and give its rows."""
+        with self.request(container, {}, statement.encode()) as answer:
+            text = answer.read().decode(errors="replace")
         return [line.split("\t") for line in text.splitlines()]
 
     def databases(self, container: str) -> list[str]:

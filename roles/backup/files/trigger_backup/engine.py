@@ -56,6 +56,12 @@ class Engine:
         """Run a program in a container and give what it prints."""
         return self.shell.output(self.program(container, *words), data=data, doing=doing)
 
+    def copy_out(self, container: str, path: str, target: Path) -> None:
+        """Copy a file of a container, which need not run."""
+        self.shell.output(
+            ["docker", "cp", "--follow-link", f"{container}:{path}", str(target)], doing=f"Copying {path}"
+        )
+
     def stop(self, *containers: str) -> None:
         """Stop containers, each in the time that it was given when it was made."""
         self.shell.output(["docker", "stop", *containers])
@@ -118,6 +124,11 @@ class Engine:
         filters += [f"label=com.docker.compose.service={service}"] if service else []
         words = ["docker", "ps", "--all", "--quiet", *(word for each in filters for word in ("--filter", each))]
         return self.shell.output(words).split()
+
+    def projects(self, prefix: str) -> list[str]:
+        """List the Compose projects whose names begin so."""
+        words = ["docker", "ps", "--all", "--format", '{{.Label "com.docker.compose.project"}}']
+        return sorted({name for name in self.shell.output(words).split() if name.startswith(prefix)})
 
     def remove_project(self, project: str) -> None:
         """Stop and remove the containers of a Compose project. Volumes stay."""

@@ -35,6 +35,8 @@ class Postgres(Store):
     """The database of the webapp."""
 
     name = "postgres"
+    # Of pg_restore.
+    options: tuple[str, ...] = ("--exit-on-error",)
 
     def __init__(self, engine: Engine, row: Mapping[str, Any]) -> None:
         self.engine = engine
@@ -84,13 +86,16 @@ class Postgres(Store):
         # Uncompressed: restic compresses, and keeps once what did not change.
         dump = ["pg_dump", "-U", self.user, "--format=custom", "--compress=0", f"--snapshot={snapshot}", self.database]
         self.engine.shell.into_file(self.engine.program(self.container, *dump), stage / DUMP, doing="Dumping Postgres")
-        roles = ["pg_dumpall", "-U", self.user, "--globals-only"]
-        self.engine.shell.into_file(
-            self.engine.program(self.container, *roles), stage / GLOBALS, doing="Dumping the roles of Postgres"
-        )
+        self.copy_roles(stage / GLOBALS)
         counts = {row[0]: int(row[1]) for row in self.rows(COUNT)}
         version = self.sql(self.container, "SHOW server_version")[0][0]
         return {"lsn": lsn, "rows": counts, "version": version, "database": self.database, "user": self.user}
+
+    def copy_roles(self, path: Path) -> None:
+        words = ["pg_dumpall", "-U", self.user, "--globals-only"]
+        self.engine.shell.into_file(
+            self.engine.program(self.container, *words), path, doing="Dumping the roles of Postgres"
+        )
 
     def release(self) -> None:
         if self.session:
@@ -124,8 +129,8 @@ class Postgres(Store):
         self.sql(container, drop, database="postgres")
         self.sql(container, f"DROP DATABASE IF EXISTS {database} WITH (FORCE);", database="postgres")
         self.sql(container, f"CREATE DATABASE {database};", database="postgres")
-        self._restore_roles(container, files.stage / GLOBALS)
-        words = ["pg_restore", "-U", self.user, "-d", self.database, "--exit-on-error"]
+        self.restore_roles(container, files.stage / GLOBALS)
+        words = ["pg_restore", "-U", self.user, "-d", self.database, *self.options]
         self.engine.shell.from_file(
             self.engine.program(container, *words), files.stage / DUMP, doing="Restoring Postgres"
         )
@@ -141,7 +146,7 @@ class Postgres(Store):
         if self.slots and self.sql(container, """SELECT to_regclass('"TaskRun"') IS NOT NULL""") == [["t"]]:
             self.sql(container, TOUCH.format(since=f"timestamp '{cut}'" if cut else LAST))
 
-    def _restore_roles(self, container: str, path: Path) -> None:
+    def restore_roles(self, container: str, path: Path) -> None:
         """Make the roles that are missing. The server's own has been made with it, and has its password."""
         known = {row[0] for row in self.sql(container, "SELECT rolname FROM pg_roles", database="postgres")}
         wanted = []

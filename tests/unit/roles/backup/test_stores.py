@@ -224,7 +224,7 @@ def test_roles_are_made_unless_they_are_there(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "globals.sql").write_text(
         "CREATE ROLE postgres;\nALTER ROLE postgres WITH PASSWORD 'x';\nCREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
     )
-    store._restore_roles("c", tmp_path / "globals.sql")
+    store.restore_roles("c", tmp_path / "globals.sql")
     assert asked[-1] == "CREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
 
 

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""Filter adopted_stack: what an installation that was started by other means is here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._compose_stack import (
+    Stack,
+    is_inner,
+    refusals,
+    registry_of,
+    source,
+    text,
+    version_of,
+)
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import load_rows, native, problems
+
+# In MiB.
+UNITS = {"b": 1 / 2**20, "k": 1 / 1024, "m": 1, "g": 1024, "": 1 / 2**20}
+KEY = "trigger_secrets."
+
+
+@dataclass
+class Adopted:
+    """What is found, piece by piece."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    secrets: dict[str, Any] = field(default_factory=dict)
+    meaningless: list[dict[str, Any]] = field(default_factory=list)
+    # Lines for people, without any secret, and texts of the inventory files.
+    report: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+def _mib(value: str) -> int:
+    found = re.fullmatch(r"([0-9.]+)\s*([bkmg]?)(?:i?b)?", value.strip().lower())
+    if not found:
+        raise ValueError(value)
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else value.rstrip("/")
+
+
+READ: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "int": int,
+    "float": float,
+    "bool": lambda value: value.lower() in ("1", "true"),
+    "mib": _mib,
+    "mirror": lambda value: value.rstrip("/"),
+    "origin": _origin,
+    "address": _origin,
+}
+
+
+class Translation:
+    """Turns names and values into settings."""
+
+    def __init__(self, stack: Stack, names: Mapping[str, Mapping[str, Any]], published: Sequence[str]) -> None:
+        self.stack = stack
+        self.names = names
+        self.published = published
+        self.environment = stack.environment()
+        self.rows = {name: row for role in load_rows().values() for name, row in role.items()}
+        self.found = Adopted()
+
+    def put(self, setting: str, value: Any) -> None:
+        """Keep a value if it is right by its row. Of a secret nothing is said but that."""
+        name, _, key = setting.partition(".")
+        row = self.rows[name]
+        wrong = next(problems(name, {key: value} if key else value, row), None)
+        if wrong:
+            self.found.warnings.append(f"Not taken over: {wrong}")
+        elif key:
+            self.found.secrets.setdefault(name, {})[key] = value
+        else:
+            (self.found.secrets if row.get("secret") else self.found.settings)[name] = value
+
+    def translate(self) -> None:
+        for name, row in self.names.items():
+            value = self.environment.get(name, "")
+            unwanted = value == "" or value in map(str, row.get("unless", []))
+            if unwanted or ("needs" in row and not self.environment.get(row["needs"])):
+                continue
+            if "same" in row and value == self.environment.get(row["same"]):
+                continue
+            if row.get("as") == "address" and is_inner(value, self.stack.names):
+                continue
+            self._read(name, row, value)
+
+    def _read(self, name: str, row: Mapping[str, Any], value: str) -> None:
+        try:
+            read = READ[row.get("as", "text")](value)
+        except ValueError:
+            self.found.warnings.append(f"Not taken over: {name} has a value that cannot be read.")
+            return
+        if row["to"].startswith(KEY) and value in self.published:
+            if name != "ENCRYPTION_KEY":
+                self.found.warnings.append(
+                    f"{name} has a published value, so a new one is generated.{LOGIN.get(name, '')}"
+                )
+                return
+            self.found.warnings.append(
+                "ENCRYPTION_KEY has a published value. It is kept, because nothing could be read with another one: who "
+                "gets a copy of the database can read its secrets. Renew those that tasks use."
+            )
+        self.put(row["to"], read)
+
+    def version(self, oldest: Sequence[int]) -> None:
+        release = version_of(self.stack)
+        if not release:
+            image = self.stack.all("webapp")[0]["image"]
+            self.found.warnings.append(
+                f"The image {image} does not tell its release. Set trigger_version to what runs, or a later one."
+            )
+        elif release < tuple(oldest):
+            self.found.warnings.append(
+                f"The webapp is of Trigger.dev {text(release)}. It becomes {text(oldest)}, the oldest deployed here."
+            )
+            self.found.settings["trigger_version"] = text(oldest)
+        else:
+            self.found.settings["trigger_version"] = text(release)
+
+    def elsewhere(self) -> None:
+        """Take over an object store and a registry that are no services of the old installation."""
+        webapp = self.stack.webapp
+        if not self.stack.one("minio") and webapp.get("OBJECT_STORE_BASE_URL"):
+            self.put("webapp_object_store", "external")
+            self.put("trigger_object_store_origin", _origin(webapp["OBJECT_STORE_BASE_URL"]))
+            for name, key in (("ACCESS_KEY_ID", "access_key"), ("SECRET_ACCESS_KEY", "secret_key")):
+                if webapp.get(f"OBJECT_STORE_{name}"):
+                    self.put(f"{KEY}object_store_{key}", webapp[f"OBJECT_STORE_{name}"])
+        if not self.stack.one("registry"):
+            self.put("registry_enabled", False)
+            self.put("trigger_registry_host", registry_of(webapp)[0])
+            if self.environment.get("DOCKER_REGISTRY_PASSWORD"):
+                self.put("trigger_registry_username", self.environment.get("DOCKER_REGISTRY_USERNAME", ""))
+                self.put(f"{KEY}registry_password", self.environment["DOCKER_REGISTRY_PASSWORD"])
+
+    def leftover(self, meaningless: Sequence[Mapping[str, Any]], others: Iterable[str]) -> None:
+        """Name what has no meaning here, and hand on what is not known."""
+        known = {*self.names, *others}
+        for row in meaningless:
+            known |= set(row["names"])
+            here = [name for name in row["names"] if self.environment.get(name)]
+            if here:
+                self.found.meaningless.append({"names": here, "reason": row["reason"]})
+        for service in ("webapp", "supervisor"):
+            rows = self.stack.all(service)
+            given = {name: rows[0]["environment"][name] for name in rows[0]["given"]} if rows else {}
+            extra = {name: value for name, value in given.items() if value and name not in known}
+            if extra:
+                whole: dict[str, Any] = {"webapp": extra} if service == "webapp" else extra
+                self.found.secrets[f"{service}_extra_env"] = whole
+                self.found.warnings.append(f"{', '.join(sorted(extra))} of {service} goes on in {service}_extra_env.")
+
+
+LOGIN = {
+    "SESSION_SECRET": " Everybody has to log in again.",
+    "MAGIC_LINK_SECRET": " Login links that were sent are void.",
+}
+
+
+class Plain(yaml.SafeDumper):
+    """Writes texts so that Ansible takes them as they are."""
+
+
+def _plain(dumper: yaml.SafeDumper, text_of: str) -> yaml.ScalarNode:
+    tag = "!unsafe" if re.search(r"\{[{%#]", text_of) else "tag:yaml.org,2002:str"
+    return dumper.represent_scalar(tag, text_of, style="'" if tag == "!unsafe" else None)
+
+
+Plain.add_representer(str, _plain)
+
+
+def inventory(values: Mapping[str, Any]) -> str:
+    """Write variables as a file of an inventory."""
+    return yaml.dump(dict(values), Dumper=Plain, sort_keys=True, width=1000, allow_unicode=True)
+
+
+def report(found: Adopted) -> Iterator[str]:
+    """Say what becomes of everything. Of secrets only the names are told."""
+    for name, value in sorted(found.settings.items()):
+        yield f"{name}: {json.dumps(value, ensure_ascii=False)}"
+    for name, value in sorted(found.secrets.items()):
+        inner = value if isinstance(value, Mapping) and name == "trigger_secrets" else {}
+        yield from (f"{name}.{key}: (secret)" for key in sorted(inner))
+        if not inner:
+            yield f"{name}: (secret)"
+    for row in found.meaningless:
+        yield f"Without meaning here: {', '.join(row['names'])}. {row['reason']}"
+    yield from (f"WARNING: {line}" for line in found.warnings)
+    yield f"Data is moved from {', '.join(row['container'] for row in found.source['stores'].values())}."
+
+
+def adopted_stack(
+    found: Mapping[str, Any],
+    path: str,
+    names: Mapping[str, Mapping[str, Any]],
+    meaningless: Sequence[Mapping[str, Any]],
+    published: Sequence[str],
+    others: Sequence[str] = (),
+    majors: Sequence[int] = (14, 15, 16, 17),
+    oldest: str = "4.2.0",
+) -> dict[str, Any]:
+    """Give settings, secrets, what has no meaning here, and what the program that adopts has to know."""
+    stack = Stack(native(found))
+    wrong = list(refusals(stack, path, majors))
+    if wrong:
+        return {**vars(Adopted(problems=wrong)), "installation": ""}
+    translation = Translation(stack, names, published)
+    translation.translate()
+    translation.version([int(part) for part in oldest.split(".")])
+    translation.elsewhere()
+    translation.leftover(meaningless, others)
+    result = translation.found
+    result.source = source(stack, path)
+    salted = f"selfhosted.trigger_dev backup {stack.webapp['ENCRYPTION_KEY']}"
+    installation = hashlib.sha256(salted.encode()).hexdigest()[:16]
+    own = {"adopt_path": path, "adopt_installation": installation}
+    result.files = {"settings": inventory({**own, **result.settings}), "secrets": inventory(result.secrets)}
+    result.report = list(report(result))
+    return {**vars(result), "installation": installation}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., object]]:
+        return {"adopted_stack": adopted_stack}
