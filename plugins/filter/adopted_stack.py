@@ -61,6 +61,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "float": float,
     "bool": lambda value: value.lower() in ("1", "true"),
     "mib": _mib,
+    "pairs": lambda value: dict(pair.split("=", 1) for pair in value.split(",") if pair),
     "mirror": lambda value: value.rstrip("/"),
     "origin": _origin,
     "address": _origin,

@@ -43,8 +43,8 @@ compose_stack:
       returned: success
     containers:
       description: >-
-        Each container with V(name), V(project), V(service), V(image), V(running), V(networks), V(mounts) (destination
-        and folder of the host), V(environment) and V(given) (names of variables that its image does not bring itself).
+        Each container with V(name), V(project), V(service), V(image), V(running) and V(networks). V(mounts) has
+        destinations and folders of the host. V(given) names what of V(environment) its image does not bring.
       type: list
       elements: dict
       returned: success

@@ -62,6 +62,9 @@ class Check:
             )
         self.check_versions()
         self.check_workers()
+        for store in old_stores(self.engine, self.source).values():
+            store.prepare()
+            store.release()
         return self.measure()
 
     def check_versions(self) -> None:
@@ -82,7 +85,6 @@ class Check:
                 f"The data is of Redis {said_version}, and webapp_redis_image ({image}) is older. Set it to an image "
                 "of that version or a later one."
             )
-        old["clickhouse"].prepare()
 
     def version(self, image: str, program: str, pattern: str) -> tuple[int, ...]:
         """Ask an image, which is pulled now if it is missing."""
@@ -109,15 +111,15 @@ class Check:
         connected = [row[0] for row in postgres.sql(postgres.container, CONNECTED)]
         if len(connected) > here:
             raise BackupError(
-                f"{len(connected)} workers called the webapp in the last 2 minutes ({', '.join(connected[:5])}), and {here} of them run on this "
-                "host. Stop the supervisors on the other hosts, and put those hosts into the inventory as workers."
+                f"{len(connected)} workers called the webapp in the last 2 minutes ({', '.join(connected[:5])}), and "
+                f"{here} of them run on this host. Stop the supervisors on the other hosts, and put those hosts into the inventory as workers."
             )
         running = self.runners()
         if running and not self.source.interrupt:
             raise BackupError(
                 f"{len(running)} runs are in progress on this host (docker ps --filter name={RUNNERS}). Wait until "
-                "they are over. If they may be interrupted, set adopt_interrupt_enabled to true: the webapp starts each "
-                "of them again after about 5 minutes."
+                "they are over. If they may be interrupted, set adopt_interrupt_enabled to true: the webapp starts "
+                "each of them again after about 5 minutes."
             )
 
     def measure(self) -> dict[str, int]:
