@@ -109,7 +109,9 @@ def test_names_are_checked_before_anything_else_is_done(path: Path, root: Path) 
 
 
 # They change nothing of an installation; registry_client prepares machines of developers.
-UNLOCKED = {"adopt_settings", "backup_list", "diagnose", "login_link", "preflight", "registry_client", "status", "verify"}
+UNLOCKED = {
+    *("adopt_settings", "backup_list", "diagnose", "login_link", "preflight", "registry_client", "status", "verify"),
+}
 
 
 @pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.stem)

@@ -112,7 +112,8 @@ class Check:
         if len(connected) > here:
             raise BackupError(
                 f"{len(connected)} workers called the webapp in the last 2 minutes ({', '.join(connected[:5])}), and "
-                f"{here} of them run on this host. Stop the supervisors on the other hosts, and put those hosts into the inventory as workers."
+                f"{here} of them run on this host. Stop the supervisors on the other hosts, and put those hosts into "
+                "the inventory as workers."
             )
         running = self.runners()
         if running and not self.source.interrupt:

@@ -45,7 +45,7 @@ class Docker:
             return Completed(0, json.dumps([{"Config": {"Env": ["PATH=/bin", "NODE_ENV=production"]}}]), "")
         if "psql" in argv:
             answer = "14.19\n" if "server_version" in text else "supervisor-1\n"
-            return Completed(0, answer, "") if argv[7] in ("postgres", "main") else Completed(1, "", "no database")
+            return Completed(0, answer, "") if argv[8] in ("postgres", "main") else Completed(1, "", "no database")
         return Completed(1, "", "no such command")
 
 
@@ -87,7 +87,8 @@ def test_a_part_of_a_project_leads_to_the_whole(folder: Path) -> None:
 
 
 def test_a_folder_beside_it_has_nothing(folder: Path) -> None:
-    assert found(Path(f"{folder}-other"))["containers"] == []
+    rows = [row("trigger-webapp-1", "trigger", str(folder))]
+    assert read(f"{folder}-other", Docker(rows))["containers"] == []
 
 
 def test_variables_are_those_of_the_files(folder: Path) -> None:
