@@ -219,15 +219,15 @@ def adopted_stack(
     oldest: str = "4.2.0",
 ) -> dict[str, Any]:
     """Give settings, secrets, what has no meaning here, and what the program that adopts has to know."""
-    stack = Stack(native(found))
+    stack, path = Stack(native(found)), native(path)
     wrong = list(refusals(stack, path, majors))
     if wrong:
         return {**vars(Adopted(problems=wrong)), "installation": ""}
-    translation = Translation(stack, names, published)
+    translation = Translation(stack, native(names), native(published))
     translation.translate()
     translation.version([int(part) for part in oldest.split(".")])
     translation.elsewhere()
-    translation.leftover(meaningless, others)
+    translation.leftover(native(meaningless), native(others))
     result = translation.found
     result.source = source(stack, path)
     salted = f"selfhosted.trigger_dev backup {stack.webapp['ENCRYPTION_KEY']}"

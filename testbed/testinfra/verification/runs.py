@@ -28,10 +28,10 @@ def packet(deployment: Deployment, cluster: Cluster, key: str, run: str) -> str:
     return text
 
 
-def clickhouse(control: Node, query: str) -> str:
+def clickhouse(control: Node, query: str, container: str = "trigger-webapp-trigger-clickhouse-1") -> str:
     """Ask the webapp's ClickHouse, with the user and the password that its container has."""
     script = (
         'wget -qO- --header="X-ClickHouse-User: $CLICKHOUSE_USER" --header="X-ClickHouse-Key: $CLICKHOUSE_PASSWORD" '
         '--post-data="$1" http://127.0.0.1:8123/'
     )
-    return control.output("docker exec trigger-webapp-trigger-clickhouse-1 sh -c %s sh %s", script, query)
+    return control.output("docker exec %s sh -c %s sh %s", container, script, query)

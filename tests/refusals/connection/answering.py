@@ -19,7 +19,7 @@ author: The selfhosted.trigger_dev maintainers
 options:
   answers:
     description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed,
-      private_ca, restore, upgrade.
+      private_ca, restore, upgrade, adoption, stack.
     type: dict
     default: {}
     vars:
@@ -44,6 +44,7 @@ HOST = {
     "sources": {"public": "192.0.2.17", "private": "192.0.2.17"},
     "clock": {"asked_at": 0, "began_at": 0, "ended_at": 0},
 }
+NO_STACK: dict[str, Any] = {"projects": [], "containers": [], "variables": {}, "postgres": {}, "runs": []}
 
 
 def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -55,6 +56,7 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
             "authority/root.crt": otherwise.get("private_ca", ""),
             "restore.json": otherwise.get("restore", ""),
             "upgrade.json": otherwise.get("upgrade", ""),
+            "adopt.json": otherwise.get("adoption", ""),
             "ss -Hltn": otherwise.get("listeners", ""),
         }
         known = [text for words, text in answers.items() if words in asked]
@@ -63,6 +65,8 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
         return {"ansible_facts": {f"ansible_{key}": value for key, value in DISTRIBUTION.items()}}
     if module.endswith(".host_info"):
         return {"host": {key: otherwise.get(key, value) for key, value in HOST.items()}}
+    if module.endswith(".compose_stack_info"):
+        return {"compose_stack": otherwise.get("stack", NO_STACK)}
     if module.endswith(".secret_file") and '"_ansible_check_mode": true' in asked:
         return {"secret_file": {"secrets": {}}}
     if module.endswith("_info"):
