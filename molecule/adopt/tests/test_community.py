@@ -58,7 +58,7 @@ def kill(control: Node, step: str) -> threading.Thread:
 
     def wait() -> None:
         deadline = time.monotonic() + 600
-        while control.run("grep -q '\"%s\"' %s" % (step, JOURNAL)).rc != 0 and time.monotonic() < deadline:
+        while control.run("grep -q %s %s", f'"{step}"', JOURNAL).rc != 0 and time.monotonic() < deadline:
             time.sleep(0.1)
         control.run("kill -9 $(pgrep -f 'trigger_backup --directory')")
 
