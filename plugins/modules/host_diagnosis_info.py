@@ -101,7 +101,8 @@ POSTGRES = re.compile(r"trigger-postgres-\d+$")
 OURS = re.compile(r"^(trigger-|runner-)")
 # Files that hold nothing but secrets, or no text.
 LEFT_OUT = re.compile(
-    r"(^|/)(authority|replaced|fetched|stage|cache|wal|objects)/|secrets\.json$|htpasswd$|\.(key|pem|crt|tar|new)$"
+    r"(^|/)(authority|replaced|fetched|stage|cache|wal|objects|backup/adopt)/|(secrets|adopt_source)\.json$|htpasswd$"
+    r"|\.(key|pem|crt|tar|new)$"
 )
 SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN", re.IGNORECASE)
 # What such a name may have beside a secret. Masked, it would be masked everywhere.

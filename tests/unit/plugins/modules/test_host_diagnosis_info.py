@@ -42,6 +42,9 @@ def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
             {"key": SECRETS["repository"], "environment": {"AWS_SECRET_ACCESS_KEY": SECRETS["provider"]}}
         ),
         "backup/stage/objects/ab": ALL,
+        # Of an adoption that was interrupted.
+        "backup/adopt_source.json": json.dumps({"password": "of-an-old-store"}),
+        "backup/adopt/token": "of-an-old-worker",
         "gateway/authority/root.key": ALL,
         "firewall/rules.py": ALL,
     }
