@@ -63,6 +63,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["r.example.com", "r.example.com:5000"],
         ["http://r.example.com", "r:0", "r:70000", "r:", "R.example.com"],
     ),
+    "html_file": (["status.html", "/srv/www/a page.html"], ["status.txt", " a.html", "a.html\n"]),
     "https_url": (["https://ca.example.com/dir"], ["http://ca.example.com/dir", "ca.example.com"]),
     "image": (
         [
