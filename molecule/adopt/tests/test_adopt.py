@@ -27,8 +27,7 @@ LEFT = ("adopt.json", "adopt_plan.json", "lock", "repository.json", "trigger-bac
 SUPERVISOR = "trigger-supervisor-1"
 UNDO = "/opt/trigger/backup/trigger-backup adopt-undo"
 OF_CLICKHOUSE = (
-    "SELECT run_id, status, created_at, _version FROM trigger_dev.task_runs_v2 FINAL "
-    "WHERE friendly_id IN ({}) ORDER BY 1"
+    "SELECT run_id, status, created_at FROM trigger_dev.task_runs_v2 FINAL WHERE friendly_id IN ({}) ORDER BY 1"
 )
 AN_HOUR_AGO = """UPDATE "WorkerInstance" SET "lastHeartbeatAt" = "lastHeartbeatAt" - interval '1 hour'"""
 

@@ -111,6 +111,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "RUN_REPLICATION_LOG_LEVEL": ("debug", "debug"),
     "OBJECT_STORE_REGION": ("eu-central-1", "eu-central-1"),
     "AWS_REGION": ("eu-central-1", "eu-central-1"),
+    "DEPLOY_BASE_IMAGES": ("node-22=docker.io/library/node:22", {"node-22": "docker.io/library/node:22"}),
     "DEPLOY_IMAGE_PLATFORM": ("linux/arm64", "linux/arm64"),
     "DOCKER_PLATFORM": ("linux/arm64", "linux/arm64"),
     "EMAIL_TRANSPORT": ("smtp", "smtp"),
