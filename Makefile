@@ -15,10 +15,12 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 # IMAGES=upstream: the nodes pull the genuine images instead of getting doubles.
 export IMAGES ?= doubles
 TESTBED := python -m testbed
-# The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test.
+# The folders of molecule/; the longest scenarios first, so that none runs alone at the end. The hosts of `make lab` are no test. All tests of
+# nightly ones are for `make soak`.
+NIGHTLY := adopt
 LONGEST := scale backup upgrade tls default cluster
-SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
-STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%))
+SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) $(NIGHTLY) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%) $(NIGHTLY:%=$(step)-%))
 # Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
 PARTS := images molecule-scale lint unit page refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
@@ -102,6 +104,10 @@ $(STEPS): $(READY)
 
 soak: $(READY) ## Tests of the scenarios that take too long for every change (pytest.mark.soak): for the night
 	@$(TESTBED) soak
+
+# soak-backup: those of one scenario.
+soak-%: $(READY)
+	@$(TESTBED) $@
 
 mutants: ## Change the product in one place at a time: what no test notices (SAMPLE=50 SEED=1 PATHS="...")
 	@python3 testbed/bootstrap.py .cache/mutants tools/requirements-mutants.txt

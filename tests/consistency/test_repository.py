@@ -280,7 +280,12 @@ def scenarios(root: Path) -> list[str]:
 def test_every_folder_of_molecule_is_a_scenario_of_the_tests(root: Path) -> None:
     """Each once, but the hosts of `make lab`, which no test uses."""
     folders = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
-    assert sorted([*scenarios(root), "lab"]) == folders == list(scenario.SCENARIOS)
+    (nightly,) = re.findall(r"^NIGHTLY := (.*)$", (root / "Makefile").read_text(), re.MULTILINE)
+    assert sorted([*scenarios(root), *nightly.split(), "lab"]) == folders == list(scenario.SCENARIOS)
+    for name in nightly.split():
+        assert f"soak-{name}" in COMMANDS
+        for path in root.glob(f"molecule/{name}/tests/test_*.py"):
+            assert f"\npytestmark = {scenario.SOAK}\n" in path.read_text(), path.name
     assert {f"test-{name}" for name in scenarios(root)} <= set(COMMANDS)
 
 

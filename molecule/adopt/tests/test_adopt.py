@@ -23,6 +23,8 @@ from verification.secrets import Secrets, leaks
 from testbed.cluster import Cluster, Run
 from testbed.hello import Hello, State
 
+pytestmark = pytest.mark.soak
+
 LEFT = ("adopt.json", "adopt_plan.json", "lock", "repository.json", "trigger-backup", "trigger_backup")
 SUPERVISOR = "trigger-supervisor-1"
 UNDO = "/opt/trigger/backup/trigger-backup adopt-undo"
