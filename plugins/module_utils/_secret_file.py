@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ LOST = (
 
 class SecretFileError(Exception):
     """Something that the user must set right. Its text never holds a secret."""
+
+
+def hexadecimal(number: int) -> str:
+    """Generate a secret of so many hexadecimal digits."""
+    return secrets.token_hex(number // 2)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,12 @@ options:
         It is never generated anew.
     type: dict
     default: {}
+  rotation_allowed:
+    description:
+      - Whether a rotation of secrets may be under way (M(selfhosted.trigger_dev.secret_rotation)).
+        Otherwise one that is not complete is an error.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes
 author:
@@ -118,14 +124,19 @@ replaced:
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError, Stored, read
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import (
+    SecretFileError,
+    Stored,
+    hexadecimal,
+    read,
+)
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_rotation import NEXT, UNFINISHED, is_begun
 
 MODE = 0o600
 FOLDER_MODE = 0o700
@@ -232,10 +243,6 @@ def plan(stored: Mapping[str, str], wanted: Parameters, generate: Callable[[int]
     return Plan(result, sorted(set(result) - set(stored)), replaced)
 
 
-def hexadecimal(number: int) -> str:
-    return secrets.token_hex(number // 2)
-
-
 def summary(found: Stored, names: Mapping[str, str], replaced: list[str]) -> dict[str, object]:
     """Describe the file for a diff, without values."""
     if not found.exists:
@@ -264,11 +271,14 @@ def main() -> None:
             "fixed_length": {"type": "list", "elements": "str", "default": []},
             "immutable": {"type": "dict", "default": {}},
             "in_use": {"type": "dict", "default": {}},
+            "rotation_allowed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     path = module.params["path"]
     try:
+        if is_begun(path) and not module.params["rotation_allowed"]:
+            raise SecretFileError(f"{path}{NEXT} {UNFINISHED}")
         wanted = parameters(module.params)
         found = read(path)
         decided = plan(found.secrets, wanted, hexadecimal)

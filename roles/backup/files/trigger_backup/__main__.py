@@ -23,6 +23,7 @@ from .create import create, note, resume
 from .engine import Engine
 from .files import PLAN, Installation
 from .images import Images
+from .keys import Keys
 from .move import TOLD, Move, accept, told_of
 from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
@@ -111,6 +112,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("adopt-finish", help="note that the webapp of an adopted installation runs")
     undoing = commands.add_parser("adopt-undo", help="start the old installation again")
     undoing.add_argument("--discard", action="store_true", help="even if the adopted installation was used")
+    commands.add_parser("key-add", help="let a key from standard input open the repository, too")
+    commands.add_parser("key-remove", help="keep a key from standard input from opening the repository")
     return parser.parse_args(words)
 
 
@@ -147,6 +150,9 @@ def carry_out(given: argparse.Namespace) -> Any:
         path = folder / PLAN
         return {"changed": leave(folder, engine, plan_of(path).stores.get("postgres") if path.exists() else None)}
     target = target_of(given.directory)
+    if given.command.startswith("key-"):
+        keys, key = Keys(shell, target, folder), sys.stdin.readline().strip()
+        return {"changed": keys.add(key) if given.command == "key-add" else keys.remove(key)}
     repository = Repository(shell, target, folder / "cache")
     if given.command == "create":
         plan = plan_of(folder / PLAN)

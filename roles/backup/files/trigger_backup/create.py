@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .plan import FORMAT, Plan, identity, read_json, secrets_of, write_json
+from .plan import FORMAT, Plan, identity, identity_of, read_json, secrets_of, write_json
 from .process import BackupError, Say, require_room
 from .repository import MANIFEST, Repository, short
 from .stores import Facts, Store
@@ -131,7 +131,7 @@ def _create(plan: Plan, engine: Engine, repository: Repository, stores: Sequence
 
 def installation_of(plan: Plan) -> str:
     """Give what tells the installation of this host from others."""
-    return identity(secrets_of(plan.secrets_file)["encryption_key"])
+    return identity_of(secrets_of(plan.secrets_file))
 
 
 def take(
@@ -179,7 +179,8 @@ def take(
         write_json(plan.stage / MANIFEST, manifest)
         say(f"Storing it in {repository.name}")
         paths = [path for each in facts.values() for path in each.get("paths", {}).values()]
-        summary = repository.save([str(plan.stage), *paths], installation, cut, backup, excluded)
+        key = identity(secrets_of(plan.secrets_file)["encryption_key"])
+        summary = repository.save([str(plan.stage), *paths], installation, cut, backup, excluded, key)
     finally:
         let_go(stores, say)
     if not backup:

@@ -137,13 +137,21 @@ def secrets_of(path: Path) -> dict[str, str]:
 
 
 def identity(encryption_key: str) -> str:
-    """Tell installations apart by the one secret that never changes; the result tells nothing about it."""
+    """Tell installations apart by their encryption key; the result tells nothing about it."""
     return hashlib.sha256(f"selfhosted.trigger_dev backup {encryption_key}".encode()).hexdigest()[:16]
+
+
+def identity_of(secrets: Mapping[str, str]) -> str:
+    """Give what tells an installation from others. It stays when the playbook secrets_rotate replaces the key."""
+    return secrets.get("installation_identity") or identity(secrets["encryption_key"])
 
 
 def known_identity(target: Target, replaced: bool = False) -> str | None:
     """Tell which installation is meant: what the inventory says, else what this host has, unless that is replaced."""
-    if target.installation or replaced or not target.secrets_file.is_file():
+    if replaced or not target.secrets_file.is_file():
         return target.installation or None
-    key = secrets_of(target.secrets_file).get("encryption_key", "")
-    return identity(key) if key else None
+    secrets = secrets_of(target.secrets_file)
+    key = secrets.get("encryption_key", "")
+    if not key or target.installation not in ("", identity(key)):
+        return target.installation or None
+    return identity_of(secrets)

@@ -179,7 +179,7 @@ def state_at(states: Sequence[Snapshot], text: str, installation: str | None, mi
     wanted = now if text == LATEST else seconds_of(text)
     if wanted > now + 60:
         raise BackupError(f"backup_restore_time is {text}, which is in the future: it is {written(now)}.")
-    known = [row for row in usable(states) if installation in (None, row.installation)]
+    known = [row for row in usable(states) if row.is_of(installation)]
     if len({row.installation for row in known}) > 1:
         raise BackupError("The repository has backups of several installations: set backup_restore_snapshot instead.")
     before = [row for row in known if row.cut <= wanted]

@@ -38,6 +38,12 @@ class Snapshot:
     # Of a point: the short id of the backup that has the rest of it.
     backup: str = ""
     point: bool = False
+    # By the encryption key that it has, where that is not the first one of its installation.
+    key: str = ""
+
+    def is_of(self, installation: str | None) -> bool:
+        """Tell whether it may be of an installation; none is any."""
+        return installation in (None, self.installation) or (self.key != "" and self.key == installation)
 
     @property
     def short(self) -> str:
@@ -125,7 +131,7 @@ class Repository:
                 last = ", ".join(row.id[:8] for row in known[-5:]) or "none"
                 raise BackupError(f"{self.name} has no backup {wanted}. The last ones: {last} (playbook backup_list).")
         else:
-            found = [row for row in known if installation in (None, row.installation)]
+            found = [row for row in known if row.is_of(installation)]
             if not found:
                 of = " of this installation" if known else ""
                 raise BackupError(
@@ -135,7 +141,7 @@ class Repository:
             if len({row.installation for row in found}) > 1:
                 raise BackupError(f"{self.name} has backups of several installations. Name one (playbook backup_list).")
         chosen = found[-1]
-        if installation not in (None, chosen.installation):
+        if not chosen.is_of(installation):
             raise BackupError(
                 f"The backup {chosen.id[:8]} is of another installation: its encryption key is not that of this "
                 "inventory or host. Correct trigger_secrets.encryption_key, or choose another backup."
@@ -149,12 +155,19 @@ class Repository:
         return found
 
     def save(
-        self, paths: Iterable[str], installation: str, cut: float, backup: str = "", excluded: Iterable[str] = ()
+        self,
+        paths: Iterable[str],
+        installation: str,
+        cut: float,
+        backup: str = "",
+        excluded: Iterable[str] = (),
+        key: str = "",
     ) -> dict[str, Any]:
         """Store a backup, or a point of one, whole or not at all."""
         tag = POINT if backup else TAG
         words = ["backup", "--json", "--quiet", "--host", HOST, "--tag", tag, "--tag", f"installation={installation}"]
         words += ["--tag", f"cut={cut:.3f}", *(["--tag", f"backup={backup}"] if backup else [])]
+        words += ["--tag", f"key={key}"] if key not in ("", installation) else []
         words += [f"--exclude={path}" for path in excluded]
         done = self.shell.run(["restic", *words, *paths], environment=self.environment)
         summary = summary_of(done.stdout.decode(errors="replace"))
@@ -221,7 +234,8 @@ def snapshot_of(row: Mapping[str, Any]) -> Snapshot:
     cut = float(told["cut"]) if "cut" in told else seconds_of(row["time"])
     point = POINT in row["tags"]
     installation = told.get("installation", "")
-    return Snapshot(row["id"], row["time"], installation, tuple(row["paths"]), cut, told.get("backup", ""), point)
+    backup, key = told.get("backup", ""), told.get("key", "")
+    return Snapshot(row["id"], row["time"], installation, tuple(row["paths"]), cut, backup, point, key)
 
 
 def short(identity: str) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError, hexadecimal
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import secret_file, secret_file_info
-from ansible_collections.selfhosted.trigger_dev.plugins.modules.secret_file import Parameters, hexadecimal, plan
+from ansible_collections.selfhosted.trigger_dev.plugins.modules.secret_file import Parameters, plan
 
 Invoke = Callable[..., dict[str, Any]]
 GENERATE = {"encryption_key": 32, "session_secret": 32}

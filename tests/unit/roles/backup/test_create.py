@@ -71,7 +71,9 @@ class FakeRepository(Repository):
     def snapshots(self) -> list[Snapshot]:
         return self.known
 
-    def save(self, paths: Any, installation: str, cut: float, backup: str = "", excluded: Any = ()) -> dict[str, Any]:
+    def save(
+        self, paths: Any, installation: str, cut: float, backup: str = "", excluded: Any = (), key: str = ""
+    ) -> dict[str, Any]:
         self.calls.append("save")
         self.saved = json.loads((Path(next(iter(paths))) / "manifest.json").read_text())
         return {"snapshot_id": "b" * 64, "total_bytes_processed": 10, "data_added": 1}

@@ -368,7 +368,9 @@ class FakeRepository(Repository):
     def free_stale_locks(self) -> None:
         self.calls.append("unlock")
 
-    def save(self, paths: Any, installation: str, cut: float, backup: str = "", excluded: Any = ()) -> dict[str, Any]:
+    def save(
+        self, paths: Any, installation: str, cut: float, backup: str = "", excluded: Any = (), key: str = ""
+    ) -> dict[str, Any]:
         self.calls.append(f"save of {backup}")
         self.excluded = [*excluded]
         self.saved = json.loads((Path(next(iter(paths))) / "manifest.json").read_text())
