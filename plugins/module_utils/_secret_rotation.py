@@ -61,6 +61,8 @@ def begin(found: Rotation, lengths: Mapping[str, int], generate: Callable[[int],
     """Decide on new secrets. An interrupted rotation keeps those that it has; once services have them, all stay."""
     if found.stage == SWITCHED:
         return found
+    if not lengths and found.stage == NONE:
+        return found
     missing = sorted(set(lengths) - set(found.old))
     if missing:
         raise SecretFileError(f"The secrets file does not hold {', '.join(missing)}. Deploy first (playbook site).")

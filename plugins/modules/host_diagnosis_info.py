@@ -61,6 +61,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._redact import MASK, redact
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_rotation import NEXT, PREVIOUS
 
 # Name of the entry -> command. A shell is never asked: names of containers come from the host.
 COMMANDS: dict[str, Sequence[str]] = {
@@ -102,7 +103,7 @@ OURS = re.compile(r"^(trigger-|runner-)")
 # Files that hold nothing but secrets, or no text.
 LEFT_OUT = re.compile(
     r"(^|/)(authority|replaced|fetched|stage|cache|wal|objects|backup/adopt)/|(secrets|adopt_source)\.json$|htpasswd$"
-    r"|\.(key|pem|crt|tar|new)$"
+    r"|\.(key|pem|crt|tar|new|next|previous)$"
 )
 SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN", re.IGNORECASE)
 # What such a name may have beside a secret. Masked, it would be masked everywhere.
@@ -161,7 +162,9 @@ def of_environment(text: str) -> Iterator[str]:
 def known_secrets(wanted: Parameters) -> set[str]:
     """Give every secret that the files of this host hold."""
     folder = Path(wanted.path)
-    found = set(leaves(document(Path(wanted.secrets_file))))
+    found: set[str] = set()
+    for ending in ("", NEXT, PREVIOUS):
+        found |= set(leaves(document(Path(wanted.secrets_file + ending))))
     target = document(folder / "backup" / "repository.json") or {}
     found |= {target.get("key", ""), *leaves(target.get("environment", {}))}
     for path in sorted(folder.glob("**/*.env")):

@@ -127,6 +127,15 @@ secret_rotation:
       type: list
       elements: str
       returned: success
+    found:
+      description: The stage that an earlier run has left.
+      type: str
+      returned: success
+    resumed:
+      description: Secrets out of RV(secret_rotation.names) that an earlier run has begun to replace.
+      type: list
+      elements: str
+      returned: success
     secrets:
       description: All secrets with the new values. Not masked, since they are needed.
       type: dict
@@ -182,9 +191,8 @@ def parameters(params: Mapping[str, Any], runner: Run) -> Parameters:
     )
 
 
-def carry_out(wanted: Parameters, runner: Run, check: bool) -> tuple[bool, Rotation]:
+def carry_out(wanted: Parameters, runner: Run, check: bool, found: Rotation) -> tuple[bool, Rotation]:
     """Bring the rotation to the state; tell whether that changes anything, and what it is then."""
-    found = look(wanted.path)
     if wanted.state == "begun":
         rotation = begin(found, wanted.generate, hexadecimal)
         if "encryption_key" in rotation.names and wanted.vault and rotation.stage == BEGUN:
@@ -250,13 +258,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        changed, rotation = carry_out(parameters(module.params, run), run, module.check_mode)
+        found = look(module.params["path"])
+        changed, rotation = carry_out(parameters(module.params, run), run, module.check_mode, found)
     except (SecretFileError, StackError, EncryptionError, DatabaseError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{module.params['path']}: {error.strerror}")
     told = {"stage": rotation.stage, "names": rotation.names, "secrets": dict(rotation.new)}
-    module.exit_json(changed=changed, secret_rotation=told)
+    module.exit_json(changed=changed, secret_rotation={**told, "resumed": found.names, "found": found.stage})
 
 
 if __name__ == "__main__":

@@ -155,3 +155,24 @@ def test_the_summary_is_found_among_other_lines() -> None:
     lines = ['{"message_type":"status"}', "noise", '{"message_type":"summary","snapshot_id":"a"}']
     assert summary_of("\n".join(lines))["snapshot_id"] == "a"
     assert summary_of("noise") == {}
+
+
+def test_a_backup_is_found_by_the_first_and_by_the_present_encryption_key() -> None:
+    """The playbook secrets_rotate replaces the key, and an inventory may have either."""
+    later = row(2)
+    later["tags"].append(f"key={THEIRS}")
+    restic = Restic(snapshots=listing(row(1), later))
+    assert repository(restic).choose("latest", OURS).id == later["id"]
+    assert repository(restic).choose("latest", THEIRS).id == later["id"]
+    assert repository(restic).choose("latest", None).id == later["id"]
+    with pytest.raises(BackupError, match="no backup of this installation"):
+        repository(restic).choose("latest", "c" * 16)
+    with pytest.raises(BackupError, match="of another installation"):
+        repository(restic).choose(row(1)["id"], THEIRS)
+
+
+def test_a_backup_says_its_key_only_where_that_is_another_one() -> None:
+    restic = Restic(backup=(0, '{"message_type": "summary", "snapshot_id": "1"}', ""))
+    repository(restic).save(["/x"], OURS, 1.0, key=OURS)
+    repository(restic).save(["/x"], OURS, 1.0, key=THEIRS)
+    assert [f"key={THEIRS}" in call for call in restic.calls] == [False, True]
