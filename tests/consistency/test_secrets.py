@@ -84,7 +84,7 @@ def test_every_secret_can_be_replaced(rendered: dict[str, dict[str, Any]], root:
 
 
 def test_readers_of_a_secret_start_anew_with_it(rendered: dict[str, dict[str, Any]], root: Path) -> None:
-    """What is in the environment of the webapp is one of its secrets; a forgotten row would leave it with the old one."""
+    """What is in the environment of the webapp is one of its secrets; a forgotten row would leave it the old one."""
     text = (root / "roles/webapp/vars/main/environment.yml").read_text()
     rows = rendered["bundled"]["rotations"]
     of_webapp = set(re.findall(r"__trigger_secret_values\.(\w+)", text))
