@@ -156,3 +156,13 @@ def test_users_that_are_refused(users: server.Users, access: str, secret: str) -
 def test_policies_that_are_refused(users: server.Users, policy: dict[str, object]) -> None:
     with pytest.raises(server.S3Error):
         users.create_policy("mine", policy)
+
+
+def test_a_user_that_was_removed_is_not_known_any_more(users: server.Users, tmp_path: Path) -> None:
+    users.remove("webapp")
+    again = server.Users(users.root, tmp_path)
+    assert again.key("webapp") == users.root
+    with pytest.raises(server.S3Error, match="does not exist"):
+        again.require("webapp")
+    with pytest.raises(server.S3Error, match="does not exist"):
+        again.remove("webapp")

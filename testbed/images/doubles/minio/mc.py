@@ -142,6 +142,12 @@ def add_user(alias: Alias, words: list[str]) -> None:
     print(f"Added user `{given[0]}` successfully.")
 
 
+def tell_user(alias: Alias, what: str, user: str) -> None:
+    call_name = "user-info" if what == "info" else "remove-user"
+    administrate(alias, call_name, {"accessKey": user}, f"Unable to {'get' if what == 'info' else 'remove'} user")
+    print(f"AccessKey: {user}" if what == "info" else f"Removed user `{user}` successfully.")
+
+
 def create_policy(alias: Alias, name: str, file: str) -> None:
     try:
         policy = json.loads(Path(file).read_bytes())
@@ -161,6 +167,8 @@ def admin(words: list[str]) -> None:
     match words:
         case ["user", "add", name, *keys] if len(keys) <= 2:
             add_user(find_alias(name, os.environ), keys)
+        case ["user", ("info" | "remove") as what, name, user]:
+            tell_user(find_alias(name, os.environ), what, user)
         case ["policy", "create", name, policy, file]:
             create_policy(find_alias(name, os.environ), policy, file)
         case ["policy", ("attach" | "detach") as change, name, policy, "--user", user]:

@@ -164,6 +164,15 @@ class Users:
         self.users[access] = {"secret": secret, "policies": self.users.get(access, {}).get("policies", [])}
         self.save()
 
+    def require(self, access: str) -> None:
+        if access not in self.users:
+            raise S3Error(404, "XMinioAdminNoSuchUser", "The specified user does not exist.")
+
+    def remove(self, access: str) -> None:
+        self.require(access)
+        del self.users[access]
+        self.save()
+
     def create_policy(self, name: str, policy: dict[str, Any]) -> None:
         statements = policy.get("Statement", [])
         if policy.get("Version") != "2012-10-17" or not statements:
@@ -179,8 +188,7 @@ class Users:
     def attach(self, access: str, name: str, attached: bool) -> None:
         if name not in self.policies:
             raise S3Error(404, "XMinioAdminNoSuchPolicy", "The canned policy does not exist.")
-        if access not in self.users:
-            raise S3Error(404, "XMinioAdminNoSuchUser", "The specified user does not exist.")
+        self.require(access)
         policies = self.users[access]["policies"]
         if (name in policies) == attached:
             raise S3Error(
@@ -252,6 +260,10 @@ class Server:
         given = json.loads(body)
         if call == "add-user":
             self.users.add(given["accessKey"], given["secretKey"])
+        elif call == "user-info":
+            self.users.require(given["accessKey"])
+        elif call == "remove-user":
+            self.users.remove(given["accessKey"])
         elif call == "add-canned-policy":
             self.users.create_policy(given["name"], given["policy"])
         elif call in ("attach", "detach"):
