@@ -88,7 +88,7 @@ class Place:
     def query(self) -> str:
         return (
             f'SELECT t."{self.key}"::text AS id, {self.box} AS box FROM "{self.table}" t '
-            f"WHERE {self.where} AND {self.box} IS NOT NULL ORDER BY 1"
+            f"WHERE {self.where} AND {self.box} <> 'null' ORDER BY 1"
         )
 
     def update(self, variable: str) -> str:

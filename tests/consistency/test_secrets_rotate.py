@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""What the playbook secrets_rotate does follows from the secrets that are replaced, and from how far it has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.plays import render_cases
+
+HOST = "one.example.com"
+BASE: dict[str, Any] = {
+    "trigger_origin": "http://localhost:8030",
+    "trigger_requirements": "ignore",
+    "webapp_object_store": "seaweedfs",
+    "__trigger_host": {"host": {"cpus": 8, "memory_mib": 32768, "mtu": 1500}},
+}
+
+
+def case(
+    *names: str, found: str = "none", stage: str = "begun", repository: bool = True, **more: Any
+) -> dict[str, Any]:
+    """The rotation as the module tells it, for the host itself, whose variables the others read."""
+    resumed = list(names) if found != "none" else []
+    told = {"names": list(names), "found": found, "stage": stage, "resumed": resumed, "secrets": {}}
+    return {
+        **BASE,
+        "__secrets_rotate_found": told,
+        "__secrets_rotate_repository": {"stat": {"exists": repository}},
+        "ansible_check_mode": False,
+        **more,
+    }
+
+
+CASES = {
+    "redis": case("redis_password"),
+    "postgres": case("postgres_password"),
+    "session": case("session_secret"),
+    "objects": case("object_store_access_key"),
+    "minio": case("object_store_access_key", webapp_object_store="minio"),
+    "worker": case("managed_worker_secret"),
+    "worker-again": case("managed_worker_secret", found="begun"),
+    "worker-last": case("managed_worker_secret", found="switched", stage="switched"),
+    "pull": case("registry_pull_password"),
+    "pull-last": case("registry_pull_password", found="switched", stage="switched"),
+    "push": case("registry_password"),
+    "encryption": case("encryption_key"),
+    "encryption-again": case("encryption_key", found="begun"),
+    "encryption-unsaved": case("encryption_key", secrets_rotate_backup_enabled=False),
+    "backup": case("backup_key"),
+    "backup-never-made": case("backup_key", repository=False),
+}
+WANTED = {
+    name: f"__secrets_rotate_{name}"
+    for name in (
+        *("services", "workers", "updates_workers", "found_steps", "coming", "backs_up", "replaces_key"),
+        *("accept", "prepare", "revoke", "effects"),
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return render_cases(
+        tmp_path_factory.mktemp("rotation"),
+        *("trigger", "webapp", "secrets_rotate"),
+        host=HOST,
+        wanted=WANTED,
+        cases=CASES,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [
+        ("redis", {"trigger-redis", "webapp"}),
+        ("postgres", {"trigger-postgres", "electric", "webapp"}),
+        ("session", {"webapp"}),
+        ("objects", {"trigger-seaweedfs", "webapp"}),
+        ("minio", {"trigger-minio", "webapp"}),
+        ("pull", set()),
+        ("backup", set()),
+    ],
+)
+def test_only_services_that_are_there_start_anew(
+    rendered: dict[str, dict[str, Any]], name: str, services: set[str]
+) -> None:
+    assert set(rendered[name]["services"]) == services
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "updates", "file"),
+    [
+        ("redis", [], False, ".next"),
+        # All workers are tried before anything is taken away from them; later they may be refused already.
+        ("worker", ["together"], True, ".next"),
+        ("worker-again", ["together"], False, ".next"),
+        ("worker-last", ["together"], False, ""),
+        ("pull", ["paused", "registry"], True, ".next"),
+        ("pull-last", [], False, ""),
+        ("push", ["registry"], False, ".next"),
+    ],
+)
+def test_steps_of_workers_and_registry(
+    rendered: dict[str, dict[str, Any]], name: str, steps: list[str], updates: bool, file: str
+) -> None:
+    found = rendered[name]
+    assert found["found_steps"] == steps
+    assert found["updates_workers"] is updates
+    assert found["coming"] == f"/opt/trigger/secrets.json{file}"
+
+
+def test_a_backup_is_made_once_before_the_encryption_key(rendered: dict[str, dict[str, Any]]) -> None:
+    found = {name: row["backs_up"] for name, row in rendered.items() if row["backs_up"] not in (False, "False")}
+    assert set(found) == {"encryption"}
+
+
+def test_the_key_of_a_repository_is_replaced_where_there_is_one(rendered: dict[str, dict[str, Any]]) -> None:
+    assert [row["name"] for row in rendered["backup"]["accept"]] == ["backup_key"]
+    assert [row["name"] for row in rendered["backup"]["revoke"]] == ["backup_key"]
+    assert rendered["backup-never-made"]["accept"] == rendered["backup-never-made"]["revoke"] == []
+
+
+def test_minio_forgets_the_former_user(rendered: dict[str, dict[str, Any]]) -> None:
+    (row,) = rendered["minio"]["revoke"]
+    assert row["name"] == "object_store_access_key"
+    assert row["argv"][:4] == ["docker", "exec", "-i", "trigger-webapp-trigger-minio-1"]
+    assert "mc admin user remove" in row["argv"][-1]
+    assert rendered["objects"]["revoke"] == []
+    for name in ("minio", "objects"):
+        assert {row["name"] for row in rendered[name]["prepare"]} == {
+            "object_store_access_key",
+            "object_store_secret_key",
+        }
+
+
+def test_people_are_told_what_they_notice(rendered: dict[str, dict[str, Any]]) -> None:
+    assert rendered["session"]["effects"] == ["All users are logged out."]
+    assert rendered["redis"]["effects"] == []
