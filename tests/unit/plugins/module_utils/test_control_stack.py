@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import operator
 from collections.abc import Sequence
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_login_with_the_password_fits_the_verifier() -> None:
     bare, _, proof = client.final(challenge).partition(b",p=")
     message = b",".join([client.first[3:], challenge, bare])
     mask = hmac.digest(stored, message, "sha256")
-    key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), mask, strict=True))
+    key = bytes(map(operator.xor, base64.b64decode(proof), mask))
     assert hashlib.sha256(key).digest() == stored
     client.verify(b"v=" + base64.b64encode(hmac.digest(server, message, "sha256")))
 
