@@ -53,44 +53,60 @@ def test_only_an_external_postgres_takes_another_password(rendered: dict[str, di
     assert set(rendered["external"]["fixed"]) == {"encryption_key"}
 
 
-SERVICES = {
-    "webapp",
-    "electric",
-    "trigger-postgres",
-    "trigger-redis",
-    "trigger-clickhouse",
-    "trigger-seaweedfs",
-    "trigger-minio",
-}
-
-
 def test_every_secret_can_be_replaced(rendered: dict[str, dict[str, Any]], root: Path) -> None:
-    """A new secret needs its row, its choice in the setting, and its words in the document."""
+    """A new secret needs its row, its choice in the setting, its words in the document, and somebody who has it."""
     names = set(rendered["bundled"]["lengths"])
     rows = rendered["bundled"]["rotations"]
     assert set(rows) == names
     for name, row in rows.items():
-        assert set(row) <= {"services", "external", "setting", "workers", "effect"}, name
-        assert set(row.get("services", [])) <= SERVICES, name
+        assert set(row) <= {"external", "setting", "workers", "effect"}, name
         assert row.get("workers", "paused") in ("paused", "together"), name
         assert ("external" in row) == ("setting" in row), name
-        assert row.get("services") or name.startswith("registry_") or name == "backup_key", (
-            f"nothing is brought to {name}"
-        )
+    held = {secret for service in services(root).values() for secret in service.get("secrets", [])}
+    assert names - held == {"registry_password", "registry_pull_password", "backup_key"}
+    assert held <= names
     settings = yaml.safe_load((root / "roles/secrets_rotate/meta/settings.yml").read_text())["settings"]
     assert set(settings["secrets_rotate_names"]["elements"]["choices"]) == names
     told = re.findall(r"^\| (`.*?) \|", (root / "docs/secrets.md").read_text(), re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(told))) == names
 
 
-def test_readers_of_a_secret_start_anew_with_it(rendered: dict[str, dict[str, Any]], root: Path) -> None:
-    """What is in the environment of the webapp is one of its secrets; a forgotten row would leave it the old one."""
-    text = (root / "roles/webapp/vars/main/environment.yml").read_text()
+def services(root: Path) -> dict[str, Any]:
+    text = (root / "roles/webapp/vars/main/services.yml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)["__webapp_services"]
+    return found
+
+
+# Parts of expressions that hold a secret, and which.
+READERS = {f"__webapp_passwords.{name}": f"{name}_password" for name in ("postgres", "redis", "clickhouse")} | {
+    f"__webapp_passwords.{name}": name for name in ("object_store_access_key", "object_store_secret_key")
+}
+
+
+def test_a_service_names_the_secrets_that_it_holds(rendered: dict[str, dict[str, Any]], root: Path) -> None:
+    """One that is forgotten would leave the service with the old value, or the webapp running meanwhile."""
+    folder = root / "roles/webapp/vars/main"
+    variables: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.yml")):
+        variables |= yaml.safe_load(path.read_text())
+    readers = READERS | {f"__trigger_secret_values.{name}": name for name in rendered["bundled"]["lengths"]}
+    readers["__webapp_passwords.object_store_root"] = "object_store_root_password"
+
+    def held(value: object, seen: frozenset[str] = frozenset({"__webapp_passwords"})) -> set[str]:
+        """Follow the names of variables down to the secrets."""
+        text = yaml.safe_dump(value)
+        found = {secret for words, secret in readers.items() if re.search(rf"{re.escape(words)}\b", text)}
+        for name in set(re.findall(r"\b__webapp_\w+", text)) & set(variables) - seen:
+            found |= held(variables[name], seen | {name})
+        return found
+
+    for name, row in services(root).items():
+        parts = {key: row[key] for key in ("environment", "files") if key in row}
+        assert held(parts, frozenset({"__webapp_passwords", "__webapp_services"})) == set(row.get("secrets", [])), name
+
+
+def test_workers_are_moved_with_the_secrets_that_they_read(rendered: dict[str, dict[str, Any]], root: Path) -> None:
     rows = rendered["bundled"]["rotations"]
-    of_webapp = set(re.findall(r"__trigger_secret_values\.(\w+)", text))
-    of_webapp |= {f"{name}_password" for name in ("postgres", "redis", "clickhouse")}
-    of_webapp |= {"object_store_access_key", "object_store_secret_key"}
-    assert {name for name in of_webapp if "webapp" not in rows[name]["services"]} == set()
     worker = (root / "roles/supervisor/tasks/secrets.yml").read_text()
     assert {name for name, row in rows.items() if "workers" in row and name != "registry_pull_password"} == set(
         re.findall(r"names: \[(\w+),", worker)

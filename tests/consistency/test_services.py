@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "roles/webapp/vars/main/services.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["__webapp_services"]
 NEEDED = {"deployed", "memory", "container"}
-OPTIONAL = {"requirements", "files", "environment"}
+OPTIONAL = {"requirements", "files", "environment", "secrets"}
 CONTAINER = {"image", "user", "networks", "healthcheck", "cpus", "memory_mib", "memory_reservation_mib"}
 # `webapp` is the name of a role too.
 NAMES = {name: re.compile(rf"(?<![\w-]){name}(?![\w-])") for name in SERVICES if name != "webapp"}
