@@ -55,7 +55,9 @@ class Restic(Shell):
 
 
 def keys(restic: Restic, folder: Path, key: str = OLD) -> Keys:
-    return Keys(restic, Target("/var/backups/trigger", {}, key, "", "", Path("/secrets.json")), folder)
+    return Keys(
+        restic, Target("/var/backups/trigger", {}, key, "", "", Path("/secrets.json"), Path("/run.lock")), folder
+    )
 
 
 def test_the_new_key_opens_it_before_the_old_one_is_removed(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_the_command_reads_the_key_from_its_input(tmp_path: Path, monkeypatch: p
     folder = tmp_path / "backup"
     folder.mkdir()
     told = {"repository": "/r", "environment": {}, "key": OLD, "installation": "", "trigger_version": "v4.2.0"}
-    (folder / "repository.json").write_text(json.dumps({**told, "secrets_file": "/s"}))
+    (folder / "repository.json").write_text(json.dumps({**told, "secrets_file": "/s", "run_lock": "/l"}))
     monkeypatch.setattr(program, "Shell", lambda: restic)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{NEW}\n"))
     assert program.main(["--directory", str(tmp_path), "key-add"]) == 0
@@ -118,7 +120,7 @@ def test_an_installation_is_known_by_its_first_key(tmp_path: Path) -> None:
     first, second = "1" * 32, "2" * 32
 
     def target(installation: str) -> Target:
-        return Target("/r", {}, OLD, installation, "", path)
+        return Target("/r", {}, OLD, installation, "", path, Path("/run.lock"))
 
     path.write_text(json.dumps({"encryption_key": first}))
     assert known_identity(target("")) == identity(first)
