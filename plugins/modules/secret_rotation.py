@@ -204,10 +204,11 @@ def carry_out(wanted: Parameters, runner: Run, check: bool, found: Rotation) -> 
     if wanted.state == "switched":
         if found.stage == NONE or check:
             return found.stage == BEGUN, found
-        switch = Switch(wanted, found, runner)
-        switch.accept()
+        # The commands take the lock of backups themselves.
+        Switch(wanted, found, runner).accept()
         with locked(wanted.lock_file):
-            switch.carry_out()
+            # Of a run that was killed the module may have gone on until now.
+            Switch(wanted, look(wanted.path), runner).carry_out()
         return True, look(wanted.path)
     if found.stage == BEGUN:
         raise SecretFileError(

@@ -21,6 +21,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_rot
     NEXT,
     PREVIOUS,
     Rotation,
+    commit,
     look,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import secret_file, secret_rotation
@@ -279,6 +280,24 @@ def test_services_change_while_no_backup_runs(path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(time, "sleep", sleep)
         bring(path, "switched")
     assert waited == [1]
+
+
+def test_a_module_that_goes_on_after_its_run_was_killed_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = bring(path, "begun", "redis_password").new
+    with open(path.parent / "backup" / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def sleep(_: float) -> None:
+            commit(str(path), look(str(path)))  # by the other one
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        host = Host(path)
+        bring(path, "switched", host=host)
+    assert stored(path) == new
+    assert host.events == ["services with new file", "prepare with new file", "webapp with new file"]
 
 
 def test_other_modules_refuse_an_unfinished_one(path: Path, invoke: Invoke) -> None:
