@@ -48,8 +48,9 @@ class ControlStack:
         others = [name for name in listed.split() if name != "webapp"]
         self._compose(run, "Starting the services", "up", "--detach", "--wait", *self._patience, *others)
 
-    def up(self, run: Run) -> None:
-        self._compose(run, "Starting the control stack", "up", "--detach", "--wait", *self._patience)
+    def up(self, run: Run, wait: bool = True) -> None:
+        words = ["--wait", *self._patience] if wait else []
+        self._compose(run, "Starting the control stack", "up", "--detach", *words)
 
     @property
     def _patience(self) -> tuple[str, str]:

@@ -48,6 +48,7 @@ class Parameters:
     postgres: Mapping[str, str] | None
     vault: Vault | None
     lock_file: str
+    wait: bool = True
     accept: Sequence[Command] = ()
     prepare: Sequence[Command] = ()
     revoke: Sequence[Command] = ()
@@ -105,7 +106,7 @@ class Switch:
             for command in self.wanted.prepare:
                 if command.name in names:
                     command.carry_out(self.runner)
-            stack.up(self.runner)
+            stack.up(self.runner, self.wanted.wait)
 
     def _replace(self) -> None:
         """Do what a service does not do at its start."""

@@ -50,6 +50,11 @@ options:
     description: Seconds that services may take until they are healthy.
     type: int
     default: 300
+  wait:
+    description:
+      - Whether to wait until the webapp is healthy. Without it, supervisors can get a new secret while the webapp starts.
+    type: bool
+    default: true
   postgres:
     description: Container and user of the bundled Postgres, which has C(postgres_password).
     type: dict
@@ -187,7 +192,15 @@ def parameters(params: Mapping[str, Any], runner: Run) -> Parameters:
     }
     generate = {name: int(length) for name, length in params["generate"].items()}
     return Parameters(
-        params["path"], params["state"], generate, stack, params["postgres"], vault, params["lock_file"], **commands
+        params["path"],
+        params["state"],
+        generate,
+        stack,
+        params["postgres"],
+        vault,
+        params["lock_file"],
+        params["wait"],
+        **commands,
     )
 
 
@@ -232,6 +245,7 @@ def main() -> None:
             "webapp": {"type": "str", "required": True},
             "directory": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 300},
+            "wait": {"type": "bool", "default": True},
             "postgres": {
                 "type": "dict",
                 "options": {

@@ -206,7 +206,8 @@ class Supervisor:
         except CallFailed as failure:
             action = path.rsplit("/", 1)[-1]
             log("workload-server", "error", f"Failed to {action} run", error=str(failure))
-            return web.json_response({"error": str(failure)}, status=failure.status or 500)
+            # Whatever the webapp says (measured): a runner tries again.
+            return web.json_response({"error": str(failure)}, status=500)
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         return await socketio.serve(request, "/workload", True)

@@ -50,6 +50,12 @@ def test_services_start_before_the_webapp() -> None:
     assert ups == ["--detach --wait --wait-timeout 300 trigger-redis electric", "--detach --wait --wait-timeout 300"]
 
 
+def test_a_webapp_need_not_be_waited_for() -> None:
+    there = Host()
+    STACK.up(there, wait=False)
+    assert there.commands[-1].endswith(" up --detach")
+
+
 @pytest.mark.parametrize(("running", "stopped"), [("true", True), ("false", False)])
 def test_a_webapp_that_runs_is_stopped(running: str, stopped: bool) -> None:
     there = Host(running=running)

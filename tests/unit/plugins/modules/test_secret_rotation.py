@@ -96,6 +96,7 @@ def params(path: Path, state: str, *names: str, **more: Any) -> dict[str, Any]:
         "webapp": "webapp-1",
         "directory": "/opt/trigger/webapp",
         "timeout": 9,
+        "wait": True,
         "postgres": {"container": "pg", "user": "postgres"},
         "database": {
             "container": "pg", "name": "main", "user": "postgres", "url": None, "secrets_file": None,
