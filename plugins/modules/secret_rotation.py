@@ -52,7 +52,7 @@ options:
     default: 300
   wait:
     description:
-      - Whether to wait until the webapp is healthy. Without it, supervisors can get a new secret while the webapp starts.
+      - Whether to wait until the webapp is healthy. Without it, supervisors can get a new secret while it starts.
     type: bool
     default: true
   postgres:
