@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     "remove-by-a-former-name": (
         "worker_remove",
         ["-e", f"worker={WORKERS[0]}", "-e", "worker_instance=gpu"],
-        ["worker (set for", "it is called worker_hosts now"],
+        ["worker (set for", "it is called worker_hosts since version 0.1.0"],
     ),
     "rotate-a-misspelt-group": (
         "worker_token_rotate",
@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     "rotate-by-a-former-name": (
         "worker_token_rotate",
         ["-e", "worker_token_group=eu"],
-        ["worker_token_group (set for", "it is called worker_group_name now"],
+        ["worker_token_group (set for", "it is called worker_group_name since version 0.1.0"],
     ),
     "log-in-a-misspelt-mail": (
         "login_link",
@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
     "status-by-a-former-name": (
         "status",
         ["-e", "verify_free_min_percent=5"],
-        ["verify_free_min_percent", "it is called trigger_disk_free_min_percent now"],
+        ["verify_free_min_percent", "it is called trigger_disk_free_min_percent since version 0.1.0"],
     ),
     "prepare-a-misspelt-user": (
         "registry_client",
