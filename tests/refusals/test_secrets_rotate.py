@@ -18,7 +18,7 @@ EXTERNAL = {
     "trigger_secrets": {"postgres_password": GIVEN},
 }
 REDIS = {"webapp_redis_host": "redis.example.com"}
-# Values of the inventory, what is asked for, words of the message.
+# Values of the inventory, the setting, words of the message.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "nothing-is-named": ({}, {}, [f"{NAMES} is empty", "redis_password", "backup_key"]),
     "a-secret-of-the-inventory": (

@@ -14,6 +14,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_ro
 from testbed.common import ROOT
 
 TABLE = yaml.safe_load((ROOT / "roles/adopt/vars/main/names.yml").read_text())
+SERIES = yaml.safe_load((ROOT / "roles/trigger/vars/main/versions/4.5.yml").read_text())["__trigger_series_4_5"]
+PUBLISHED = [*TABLE["__adopt_published"], *SERIES["refused_secrets"]]
 NAMES: dict[str, dict[str, Any]] = TABLE["__adopt_names"]
 ROLES = load_rows()
 ROWS = {name: row for role in ROLES.values() for name, row in role.items()}
@@ -75,7 +77,7 @@ def translate(found: Found) -> dict[str, Any]:
         PATH,
         NAMES,
         TABLE["__adopt_meaningless"],
-        TABLE["__adopt_published"],
+        PUBLISHED,
         TABLE["__adopt_read_elsewhere"],
     )
 
@@ -203,7 +205,7 @@ def test_secrets_are_apart_from_settings() -> None:
 
 @pytest.mark.parametrize("name", ["SESSION_SECRET", "MAGIC_LINK_SECRET", "MANAGED_WORKER_SECRET"])
 def test_published_secrets_are_replaced(name: str) -> None:
-    for value in TABLE["__adopt_published"]:
+    for value in PUBLISHED:
         result = translate(stack(**{name: value}))
         assert set(result["secrets"]["trigger_secrets"]) == {"encryption_key"}
         assert any(name in line and "published" in line for line in result["warnings"])
