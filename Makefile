@@ -21,16 +21,16 @@ NIGHTLY := adopt
 LONGEST := scale backup upgrade tls default cluster
 SCENARIOS := $(LONGEST) $(filter-out $(LONGEST) $(NIGHTLY) lab,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 STEPS := $(foreach step,converge verify destroy,$(SCENARIOS:%=$(step)-%) $(NIGHTLY:%=$(step)-%))
-# Parts of `make test`, begun in this order: beside the scenario with the most hosts, what has none.
-PARTS := images molecule-scale lint unit page refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
+# Parts of `make test`, begun in this order: `lint` beside the images, which it does not need; beside the scenario with the most hosts, what has none.
+PARTS := images lint molecule-scale unit page refusals proxy $(patsubst %,molecule-%,$(filter-out scale,$(SCENARIOS)))
 # How many of them run at the same time: each one leaves processors idle while it waits for hosts.
 JOBS ?= 2
 TIMES := .cache/times
-# With it, tests start Ansible with what testbed/preloaded.py takes from its way: a third less processor time. `make test SHORTCUTS=` runs Ansible as it is.
+# With it, tests start Ansible with what testbed/preloaded.py takes from its way: two thirds less processor time. `make test SHORTCUTS=` runs Ansible as it is.
 test: export SHORTCUTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit page refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak mutants benchmark generate build clean
+.PHONY: help scenarios lab lab-table lab-down images test $(PARTS:%=part-%) lint unit page refusals proxy molecule $(SCENARIOS:%=molecule-%) $(STEPS) soak mutants bench pictures generate build clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,7 +68,7 @@ $(PARTS:%=part-%): part-%: $(READY)
 	echo "$$failed$$SECONDS s" > $(TIMES)/$*; exit $$code
 
 # One command builds what most of them need. Make comes back to a part that had to wait when all others have begun: so all wait.
-$(filter-out part-images,$(PARTS:%=part-%)): part-images
+$(filter-out part-images part-lint,$(PARTS:%=part-%)): part-images
 
 lint: $(READY) ## ansible-lint, yamllint, ruff, mypy
 	ansible-lint --offline --strict
@@ -83,6 +83,10 @@ unit: $(READY) ## Unit and consistency tests
 
 page: $(READY) ## The page of the status in a real browser; its pictures are in .cache/page
 	pytest --quiet tests/page
+
+pictures: ## Take the pictures of that page in docs/pictures anew
+	@python3 testbed/bootstrap.py .cache/pictures tools/requirements-pictures.txt
+	.cache/pictures/bin/python -m tools.pictures
 
 refusals: $(READY) ## Every bad input of the table, one run of the playbook each
 	pytest --quiet tests/refusals
@@ -109,14 +113,14 @@ soak: $(READY) ## Tests of the scenarios that take too long for every change (py
 soak-%: $(READY)
 	@$(TESTBED) $@
 
-mutants: ## Change the product in one place at a time: what no test notices (SAMPLE=50 SEED=1 PATHS="...")
+mutants: ## Change the product in one place at a time: what no test notices (SAMPLE=50 SEED=1 JOBS=2 PATHS="...")
 	@python3 testbed/bootstrap.py .cache/mutants tools/requirements-mutants.txt
-	.cache/mutants/bin/python -m tools.mutants --sample $(or $(SAMPLE),0) --seed $(or $(SEED),0) $(PATHS)
+	.cache/mutants/bin/python -m tools.mutants --sample $(or $(SAMPLE),0) --seed $(or $(SEED),0) --jobs $(JOBS) $(PATHS)
 
-benchmark: $(READY) ## Time the adding of workers to few and to many (WORKERS=20)
-	@$(TESTBED) benchmark
+bench: $(READY) ## Measure what deployments cost (WORKERS=8 RUNS=5); figures and plot are in .cache/bench
+	@$(TESTBED) bench
 
-generate: $(READY) ## Write what follows from roles/*/meta/settings.yml: defaults, argument specs, tables of the documents
+generate: $(READY) ## Write what follows from roles/*/meta/settings.yml: defaults, argument specs, tables of the documents; and dashboards
 	@python -m tools.settings
 
 build: $(READY) ## The collection as an archive

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from . import benchmark, engine, images, lab, scenario
+from . import bench, engine, images, lab, scenario
 from .common import TestbedError
 
 COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], None]]] = {
     "lab-table": ("run a task on the lab and print what is connected", lab.table),
     "lab-down": ("remove everything that the testbed has made", lab.down),
     "soak": ("run the tests that take too long for every change", scenario.soak),
-    "benchmark": ("time the adding of workers to few and to many", benchmark.measure),
+    "bench": ("measure what deployments cost", bench.measure),
     **{
         f"test-{name}": (f"run the scenario {name}", partial(scenario.test, name))
         for name in scenario.SCENARIOS

@@ -227,7 +227,7 @@ class Cluster:
         """Read the password of the registry from where the deployment keeps it."""
         return str(json.loads(self.host("cat", "/opt/trigger/secrets.json"))["registry_password"])
 
-    def await_run(self, run_id: str, key: str, seconds: float = 180) -> Run:
+    def await_run(self, run_id: str, key: str, seconds: float = 300) -> Run:
         """Wait for the end of a run."""
         deadline = time.monotonic() + seconds
         while True:

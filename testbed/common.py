@@ -23,6 +23,9 @@ LAB = CACHE / "lab"
 # Every Docker object of the testbed carries it; `lab down` removes by it.
 LABEL = "dev.trigger.testbed"
 
+# For tests that read what Ansible prints: the ansible.cfg of a checkout has another callback.
+USUAL_OUTPUT = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+
 _START = time.monotonic()
 _BEAT_SECONDS = 15.0
 

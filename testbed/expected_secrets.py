@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-# The tests do not read the rows of the role, so that they notice a wrong one.
-SECRET_NAMES = (
-    "postgres_password",
-    "redis_password",
-    "clickhouse_password",
-    "object_store_access_key",
-    "object_store_secret_key",
-    "object_store_root_password",
-    "session_secret",
-    "magic_link_secret",
-    "encryption_key",
-    "managed_worker_secret",
-    "registry_password",
-    "registry_pull_password",
-    "backup_key",
-)
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROWS: dict[str, dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).resolve().parents[1] / "roles/trigger/vars/main/secrets.yml").read_text()
+)["__trigger_secrets"]
+# Which of them reach a program, tests see in what the roles render (tests/consistency/test_secrets.py).
+SECRET_NAMES = tuple(ROWS)
+# Variables of the webapp that have one as it is.
+VARIABLES: dict[str, str] = {name: row["environment"] for name, row in ROWS.items() if "environment" in row}
 
 # Published with the community stack and upstream's examples; later releases of the webapp refuse some of them.
 # Written in halves, because nothing in the repository may hold them, this file included.

@@ -19,7 +19,7 @@ from .common import CACHE, TestbedError, docker, replace_file, say, step
 
 MAIL = "admin@example.com"
 TASK = "hello"
-_LOGIN_SECONDS = 60
+_LOGIN_SECONDS = 180
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class Service:
     wheels: tuple[str, ...] = ()
     version: str = ""
     suite: str = DEFAULT_SUITE
+    arguments: tuple[tuple[str, str], ...] = ()
+    soak: bool = False
 
     @property
     def folder(self) -> Path:
@@ -85,6 +87,8 @@ def read_table(text: str) -> list[Service]:
             tuple(row.get("wheels", ())),
             row.get("version", ""),
             row.get("suite", DEFAULT_SUITE),
+            tuple(row.get("arguments", {}).items()),
+            row.get("soak", False),
         )
         for row in rows
     ]
@@ -159,25 +163,25 @@ def base(suite: str) -> str:
     return inspect(name)[0]
 
 
-def build(name: str, context: Path, dockerfile: Path, *extra: str, version: str = "", suite: str = "") -> str:
+def build(name: str, context: Path, dockerfile: Path, *extra: str, **arguments: str) -> str:
     """Build one image unless it is there and made of the same things (`extra`: those not in files); gives its id."""
-    inputs = fingerprint(context, dockerfile, [*extra, version] if version else extra)
+    inputs = fingerprint(context, dockerfile, [*extra, *arguments.values()])
     if inspect(name)[1] != inputs:
         labels = ["--label", f"{LABEL}=image", "--label", f"{INPUTS}={inputs}"]
         with step(f"Building {name}"):
             # The host's network: its resolver may be one that containers cannot reach while an image is built.
-            given = {"VERSION": version, "BASE": suite and f"{BASE}:{suite}"}
-            arguments = [word for key, text in given.items() if text for word in ("--build-arg", f"{key}={text}")]
-            docker("build", "--network", "host", *arguments, *labels, "--tag", name, "--file", dockerfile, context)
+            given = [word for key, text in arguments.items() for word in ("--build-arg", f"{key}={text}")]
+            docker("build", "--network", "host", *given, *labels, "--tag", name, "--file", dockerfile, context)
     return inspect(name)[0]
 
 
-def _wheels(service: Service) -> None:
+def download_wheels(service: Service) -> Path:
+    """Have the wheels that an image is made from; gives their folder."""
     folder = service.context / ".wheels"
     marker = folder / ".complete"
     wanted = "\n".join(service.wheels)
     if marker.exists() and marker.read_text() == wanted:
-        return
+        return folder
     with step(f"Downloading wheels for {service.key}"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -186,15 +190,20 @@ def _wheels(service: Service) -> None:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         run(*pip, "--python-version", _IMAGE_PYTHON, "--only-binary", ":all:", "--dest", folder, *service.wheels)
         replace_file(marker, wanted)
+    return folder
 
 
 def _service(service: Service, bases: Mapping[str, str]) -> str:
     if service.wheels:
-        _wheels(service)
+        download_wheels(service)
     dockerfile = service.folder / "Dockerfile"
     facts = [bases[service.suite], *service.wheels]
-    suite = "" if service.suite == DEFAULT_SUITE else service.suite
-    return build(service.reference, service.context, dockerfile, *facts, version=service.version, suite=suite)
+    arguments = {
+        **({"VERSION": service.version} if service.version else {}),
+        **({} if service.suite == DEFAULT_SUITE else {"BASE": f"{BASE}:{service.suite}"}),
+        **dict(service.arguments),
+    }
+    return build(service.reference, service.context, dockerfile, *facts, **arguments)
 
 
 def lanes(services: list[Service]) -> list[list[Service]]:
@@ -234,8 +243,8 @@ def archive(path: Path, references: dict[str, str]) -> None:
     replace_file(marker, inputs)
 
 
-def ensure() -> None:
-    """Have all images and archives that the scenarios and the lab need."""
+def ensure(*, soak: bool = False) -> None:
+    """Have all images and archives that the scenarios and the lab need; with `soak` also those of `make soak`."""
     engine.ensure()
     require({"mmdebstrap": "mmdebstrap"})
     if not KEYRING.exists():  # other distributions do not bring Debian's keys with mmdebstrap
@@ -247,7 +256,8 @@ def ensure() -> None:
             pool.submit(build, f"{NODE}:{node}", nodes, nodes / node / "Dockerfile", bases[node.partition("-")[0]])
             for node in NODES
         ]
-        services = [] if upstream() else [row for row in read_table(TABLE.read_text()) if row.archive]
+        table = [row for row in read_table(TABLE.read_text()) if row.archive and (soak or not row.soak)]
+        services = [] if upstream() else table
         built = dict(chain.from_iterable(pool.map(lambda lane: _build_lane(lane, bases), lanes(services))))
         for future in pending:
             future.result()

@@ -55,7 +55,7 @@ def step(command: str, name: str) -> None:
 
 def soak(*names: str) -> None:
     """Run the tests that are marked `soak` on fresh hosts of these scenarios, which are removed after them."""
-    images.ensure()
+    images.ensure(soak=True)
     for name in names or SOAKS:
         environment = {
             "HOME": str(HOME),

@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from testbed import preloaded
 from testbed.common import ROOT
+
+USUAL = [str(Path(sys.executable).with_name("ansible-playbook"))]
+SHORT = [sys.executable, "-c", "import sys; from testbed import preloaded; preloaded.play_computed(sys.argv[1:])"]
+# How a value is printed.
+PRINTED = re.compile(r'^    "msg": ("rendered .*")$', re.MULTILINE)
 
 
 def run_plays(
@@ -20,7 +27,7 @@ def run_plays(
     """Run plays from a folder of their own; any exit code is an answer."""
     (folder / "play.json").write_text(json.dumps(plays))
     return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), *options, "play.json"],
+        [*(SHORT if preloaded.SHORTCUTS else USUAL), *options, "play.json"],
         env={
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
@@ -63,7 +70,7 @@ def render_cases(
     Further files of variables are read after those of the roles.
     The settings of a case are variables of its task: those of an inventory would lose against the files of the roles.
     """
-    content = f"{{{{ dict({', '.join(f'{name}={expression}' for name, expression in wanted.items())}) | to_json }}}}"
+    values = f"dict({', '.join(f'{name}={expression}' for name, expression in wanted.items())})"
     play = {
         "name": "Render every case",
         "hosts": host,
@@ -74,7 +81,8 @@ def render_cases(
         "tasks": [
             {
                 "name": f"Render {name}",
-                "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "mode": "0600", "content": content},
+                # Printed, because a module that writes them takes six times as long as the values (measured).
+                "ansible.builtin.debug": {"msg": f"{{{{ 'rendered ' ~ {values} | to_json }}}}"},
                 "vars": settings,
             }
             for name, settings in cases.items()
@@ -88,6 +96,12 @@ def render_cases(
             }
         )
     )
-    done = run_plays(folder, [play], "-i", "hosts.json", ANSIBLE_INVENTORY_ENABLED="ansible.builtin.yaml")
+    environment = {
+        "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }
+    done = run_plays(folder, [play], "-i", "hosts.json", **environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in cases}
+    printed = [json.loads(text).removeprefix("rendered ") for text in PRINTED.findall(done.stdout)]
+    return {name: json.loads(text) for name, text in zip(cases, printed, strict=True)}

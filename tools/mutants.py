@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Changes the product in one place at a time, and prints which changes no unit or consistency test notices.
 
-python -m tools.mutants [--sample N] [--seed N] [PATH...]
+python -m tools.mutants [--sample N] [--seed N] [--jobs N] [PATH...]
 
 Rows of the roles (vars, meta/settings.yml): each value once. Python (plugins, roles/*/files): by the operators of
-cosmic-ray. Each change is tested in a clone of the last commit, as many at a time as there are processors.
+cosmic-ray. Each change is tested in a clone of the last commit.
 Ends with 1 where more than 5 % survive. What may survive stands in mutants.yml, with its reason.
 """
 
@@ -18,9 +18,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from queue import Queue
 
@@ -49,6 +51,10 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.was} -> {self.becomes}"
+
+
+# Makes one mutant; None where an operator has no effect.
+Place = Callable[[], Mutant | None]
 
 
 def other(value: str, tag: str) -> str:
@@ -87,33 +93,49 @@ def row_mutants(path: str, text: str) -> Iterator[Mutant]:
         yield Mutant(path, node.start_mark.line + 1, was, became, text[:start] + became + tail + text[end:])
 
 
-def program_mutants(path: str, text: str) -> Iterator[Mutant]:
-    """Change a Python file by each operator of cosmic-ray, at each of its places."""
+def program_mutants(path: str, text: str) -> Iterator[Place]:
+    """Give what makes each mutant of a Python file: each operator of cosmic-ray, at each of its places."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
+    def make(name: str, occurrence: int, line: int) -> Mutant | None:
+        try:
+            mutated = mutate_code(text, get_operator(name)(), occurrence)
+        except AttributeError:  # exceptions that are named by their module (`except zlib.error`) it cannot replace
+            return None
+        if not mutated or mutated == text:
+            return None
+        return Mutant(path, line, text.splitlines()[line - 1].strip(), name.partition("/")[2], mutated)
+
     nodes = list(ast_nodes(get_ast(text)))
     for name in operator_names():
-        kind = get_operator(name)
-        if kind.arguments():
+        if get_operator(name).arguments():
             continue
-        operator = kind()
-        places = [place for node in nodes for place in operator.mutation_positions(node)]
+        places = [place for node in nodes for place in get_operator(name)().mutation_positions(node)]
         for occurrence, (start, _) in enumerate(places):
-            mutated = mutate_code(text, operator, occurrence)
-            if mutated and mutated != text:
-                line = text.splitlines()[start[0] - 1].strip()
-                yield Mutant(path, start[0], line, name.partition("/")[2], mutated)
+            yield partial(make, name, occurrence, start[0])
 
 
 def tests_of(mutant: Mutant) -> list[list[str]]:
     """Give the tests that may notice it, those that are likely to before all others."""
     if not mutant.path.endswith(".py"):
-        return [["tests/consistency"], ["tests/unit"]]
+        role = Path(mutant.path).parts[1]
+        near = [
+            "tests/consistency/test_settings.py",
+            "tests/consistency/test_rendered.py",
+            *_paths(
+                f"tests/consistency/test_{role}*.py", f"tests/unit/roles/{role}", f"tests/unit/roles/test_{role}*.py"
+            ),
+        ]
+        return [near, ["tests/consistency"], ["tests/unit"]]
     stem = Path(mutant.path).stem.lstrip("_")
-    near = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"tests/unit/**/test_{stem}*.py"))
+    near = _paths(f"tests/unit/**/test_{stem}*.py")
     return [*([near] if near else []), ["tests/unit"], ["tests/consistency"]]
+
+
+def _paths(*globs: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for glob in globs for path in ROOT.glob(glob))
 
 
 def is_noticed(mutant: Mutant, clone: Path) -> bool:
@@ -137,15 +159,25 @@ def is_noticed(mutant: Mutant, clone: Path) -> bool:
     return False
 
 
-def find(paths: list[str]) -> list[Mutant]:
-    """Make every mutant of these files, or of all, but for those that may survive."""
-    excused = yaml.safe_load((ROOT / "tools/mutants.yml").read_text())["survivors"]
+def find(paths: list[str]) -> list[Place]:
+    """Give what makes each mutant of these files, or of all."""
     wanted = [ROOT / path for path in paths] or [path for glob in (*ROWS, *PROGRAMS) for path in ROOT.glob(glob)]
-    found: list[Mutant] = []
+    found: list[Place] = []
     for path in sorted(set(wanted)):
-        make = program_mutants if path.suffix == ".py" else row_mutants
-        found += make(path.relative_to(ROOT).as_posix(), path.read_text())
-    return [one for one in found if not any(row["path"] == one.path and row["was"] in one.was for row in excused)]
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text()
+        if path.suffix == ".py":
+            found += program_mutants(name, text)
+        else:
+            found += (partial(lambda one: one, one) for one in row_mutants(name, text))
+    return found
+
+
+def choose(places: list[Place], wanted: int) -> list[Mutant]:
+    """Make so many mutants, but for those that may survive: to make all of them takes many minutes."""
+    excused = yaml.safe_load((ROOT / "tools/mutants.yml").read_text())["survivors"]
+    made = (one for place in places if (one := place()))
+    allowed = (one for one in made if not any(row["path"] == one.path and row["was"] in one.was for row in excused))
+    return list(islice(allowed, wanted))
 
 
 def main() -> int:
@@ -154,16 +186,20 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files to change (all)")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="so many of them, at random (all)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of that choice (0)")
-    options = parser.parse_args()
-    mutants = find(options.paths)
-    every = len(mutants)
-    if options.sample:
-        mutants = random.Random(options.seed).sample(mutants, min(options.sample, every))
     jobs = os.cpu_count() or 1
+    parser.add_argument(
+        "--jobs", type=int, default=jobs, metavar="N", help="so many at a time (one for each processor)"
+    )
+    options = parser.parse_args()
+    places = find(options.paths)
+    every = len(places)
+    if options.sample:
+        random.Random(options.seed).shuffle(places)
+    mutants = choose(places, options.sample or every)
     clones: Queue[Path] = Queue()
     survivors: list[Mutant] = []
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
-        for number in range(jobs):
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(options.jobs) as pool:
+        for number in range(options.jobs):
             clone = Path(folder) / str(number)
             subprocess.run(["git", "clone", "--quiet", "--local", ROOT, clone], check=True)
             clones.put(clone)

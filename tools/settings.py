@@ -1,8 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Writes what follows from the rows of settings: `make generate`.
+"""Writes what follows from the rows of settings and services: `make generate`.
 
 roles/<role>/meta/settings.yml -> roles/<role>/defaults/main.yml, roles/<role>/meta/argument_specs.yml, and the tables
 of roles/<role>/README.md and docs/settings.md
+
+and, of those that programs read as they are, lines of roles/<role>/vars/main/environment.yml and of
+roles/adopt/vars/main/names.yml
+
+roles/trigger/vars/main/secrets.yml -> the table of docs/secrets.md, further lines of these two files, and, with
+roles/webapp/vars/main/services.yml, roles/webapp/vars/main/holders.yml
+
+roles/webapp/vars/main/services.yml -> the table of memory in docs/requirements.md
+
+And the dashboards, from tools/dashboards.yml.
 """
 
 from __future__ import annotations
@@ -16,13 +26,20 @@ from typing import Any
 
 import yaml
 
-from tools.tables import by_name, fill, of_role, without_name
+from tools import dashboards, plain, secrets
+from tools.tables import by_name, fill, of_memory, of_role, without_name
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVICES = "roles/webapp/vars/main/services.yml"
 WIDTH = 150
 HEADING_WIDTH = 100
 # REUSE-IgnoreStart: no header of this file
 HEADER = "# SPDX-License-Identifier: MIT\n# Written by `make generate` from meta/settings.yml. Change that.\n---\n"
+HOLDERS = (
+    "# SPDX-License-Identifier: MIT\n"
+    "# Written by `make generate` from the environment and the files of services.yml. Change these.\n"
+    "# Service -> the secrets that it holds: it starts anew when one is replaced (playbook secrets_rotate).\n---\n"
+)
 # REUSE-IgnoreEnd
 # What Ansible's own specs know of a row.
 SPEC_KEYS = ("type", "required", "default")
@@ -130,12 +147,29 @@ def generated(root: Path) -> dict[Path, str]:
         path.parents[1].name: yaml.safe_load(path.read_text(encoding="utf-8"))
         for path in sorted(root.glob("roles/*/meta/settings.yml"))
     }
+    generated_secrets = yaml.safe_load((root / secrets.FILE).read_text(encoding="utf-8"))["__trigger_secrets"]
+    setting = documents["trigger"]["settings"]["trigger_secrets"]
+    setting["also_known_as"] = secrets.known_as(generated_secrets, setting)
     for name, document in documents.items():
         role = root / "roles" / name
         found[role / "defaults/main.yml"] = defaults(document)
         found[role / "meta/argument_specs.yml"] = specs(document)
         readme = role / "README.md"
         found[readme] = fill(readme.read_text(encoding="utf-8"), {"settings": of_role(document)})
+        if lines := list(plain.variables(document["settings"])):
+            environment = role / "vars/main/environment.yml"
+            found[environment] = plain.fill(environment.read_text(encoding="utf-8"), lines, plain.SETTINGS)
+    names = root / "roles/adopt/vars/main/names.yml"
+    text = names.read_text(encoding="utf-8")
+    table = yaml.safe_load(text)
+    others = {name for row in table["__adopt_meaningless"] for name in row["names"]}
+    text = plain.fill(text, secrets.adopted(generated_secrets), secrets.SECRETS)
+    found[names] = plain.fill(text, plain.adopted(documents, others), plain.SETTINGS)
+    environment = root / "roles/webapp/vars/main/environment.yml"
+    found[environment] = plain.fill(found[environment], secrets.variables(generated_secrets), secrets.SECRETS)
+    page = root / "docs/secrets.md"
+    rotations = {"secrets": secrets.of_secrets(generated_secrets)}
+    found[page] = fill(page.read_text(encoding="utf-8"), rotations, secrets.FILE)
     index = root / "docs/settings.md"
     tables = {
         "names": by_name(documents, supervisor=False),
@@ -143,12 +177,25 @@ def generated(root: Path) -> dict[Path, str]:
         "other settings": without_name(documents),
     }
     found[index] = fill(index.read_text(encoding="utf-8"), tables)
+    rows = root / SERVICES
+    services = yaml.safe_load(rows.read_text(encoding="utf-8"))["__webapp_services"]
+    folder = root / "roles/webapp/vars/main"
+    variables: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.yml")):
+        variables |= yaml.safe_load(found.get(path) or path.read_text(encoding="utf-8"))
+    holders = folder / "holders.yml"
+    found[holders] = HOLDERS + dump({"__webapp_secret_holders": secrets.holders(services, variables)})
+    beside = ("registry", "gateway")
+    beside_mib = sum(documents[name]["settings"][f"{name}_memory_mib"]["default"] for name in beside)
+    needs = root / "docs/requirements.md"
+    memory = {"memory": of_memory(services, beside_mib)}
+    found[needs] = fill(needs.read_text(encoding="utf-8"), memory, SERVICES)
     return found
 
 
 def main() -> int:
     """Write what differs, and name it."""
-    for path, text in generated(ROOT).items():
+    for path, text in {**generated(ROOT), **dashboards.generated(ROOT)}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(ROOT))

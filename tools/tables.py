@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Tables of settings for people: in the README of each role, and by upstream's names in docs/settings.md."""
+"""Tables for people: settings in the README of each role, and by upstream's names in docs/settings.md.
+
+And how services share the memory of their host, in docs/requirements.md.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +15,7 @@ import yaml
 
 Row = Mapping[str, Any]
 Documents = Mapping[str, Mapping[str, Any]]
-BEGIN = "<!-- begin {}: written by `make generate` from meta/settings.yml -->"
+BEGIN = "<!-- begin {}: written by `make generate` from {} -->"
 END = "<!-- end {} -->"
 # A longer default stands in defaults/main.yml alone.
 LONGEST_DEFAULT = 60
@@ -19,10 +23,10 @@ LONGEST_DEFAULT = 60
 SUPERVISOR = "supervisor"
 
 
-def fill(text: str, tables: Mapping[str, str]) -> str:
+def fill(text: str, tables: Mapping[str, str], source: str = "meta/settings.yml") -> str:
     """Replace what stands between the markers of each table."""
     for name, table in tables.items():
-        begin, end = BEGIN.format(name), END.format(name)
+        begin, end = BEGIN.format(name, source), END.format(name)
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"not once in the document: {begin} ... {end}")
         head, rest = text.split(begin)
@@ -95,11 +99,18 @@ def entries(items: list[Any]) -> Iterator[tuple[str, str, str]]:
             yield name, entry.get("key", ""), entry.get("note", "")
 
 
+def known_as(row: Row) -> list[Any]:
+    """Give the names of upstream that a setting stands for: its variable, and what its row lists besides."""
+    listed = row.get("also_known_as", [])
+    variable = row.get("environment")
+    return listed if not variable or variable in {name for name, _, _ in entries(listed)} else [variable, *listed]
+
+
 def names(documents: Documents) -> dict[str, tuple[list[str], str, set[str]]]:
     """Give what an upstream name is set by: name -> settings, note, roles."""
     found: dict[str, tuple[list[str], str, set[str]]] = {}
     for role, document in documents.items():
-        lists = [(name, row.get("also_known_as", [])) for name, row in document["settings"].items()]
+        lists = [(name, known_as(row)) for name, row in document["settings"].items()]
         for setting, items in [("", document.get("without_setting", [])), *lists]:
             for name, key, note in entries(items):
                 settings, old, roles = found.get(name, ([], "", set()))
@@ -134,6 +145,25 @@ def without_name(documents: Documents) -> str:
             for role, document in documents.items()
             if not document.get("internal")
             for name, row in document["settings"].items()
-            if "also_known_as" not in row
+            if not known_as(row)
+        ],
+    )
+
+
+def of_memory(services: Mapping[str, Row], beside_mib: int) -> str:
+    """Give what each service gets at each step, their sums, and the memory of a host that has these left to them.
+
+    One tenth of a host is left to the system, and beside_mib to other services of the collection.
+    """
+    shares = {name: row["memory"]["steps_mib"] for name, row in services.items()}
+    # One of two object stores is there; the other one takes its share from the row of the first.
+    steps: dict[str, list[int]] = {name: mib for name, mib in shares.items() if isinstance(mib, list)}
+    sums = [sum(column) for column in zip(*steps.values(), strict=True)]
+    hosts = [f"{math.ceil((mib + beside_mib) / 0.9 / 1024 * 10) / 10} GiB" for mib in sums]
+    return table(
+        ("MiB left to the services", *map(str, sums)),
+        [
+            ("a control host with registry and gateway", *hosts),
+            *((f"`{name}`", *map(str, mib)) for name, mib in steps.items()),
         ],
     )

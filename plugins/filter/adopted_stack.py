@@ -18,14 +18,20 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._compose_st
     refusals,
     registry_of,
     source,
+    strangers,
     text,
     version_of,
+)
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import (
+    distinct_secrets,
+    is_anchored,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import load_rows, native, problems
 
 # In MiB.
 UNITS = {"b": 1 / 2**20, "k": 1 / 1024, "m": 1, "g": 1024, "": 1 / 2**20}
 KEY = "trigger_secrets."
+WORKER_SECRET = "managed_worker_secret"
 
 
 @dataclass
@@ -33,6 +39,8 @@ class Adopted:
     """What is found, piece by piece."""
 
     problems: list[str] = field(default_factory=list)
+    # Workers on other hosts, which have to stop before it is adopted.
+    strangers: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +63,24 @@ def _origin(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else value.rstrip("/")
 
 
+def _domain(value: str) -> str:
+    """Put an @ before a domain that stands alone: example.com also fits me@evil-example.com."""
+    return value if "@" in value or value.startswith("^") else f"@(?:{value.removesuffix('$')})$"
+
+
+def _end(value: str) -> str:
+    """Anchor a regular expression at its end. The old webapp found it anywhere."""
+    value = _domain(value)
+    return value if is_anchored(value) else f"(?:{value})$"
+
+
+def _whole(value: str) -> str:
+    """Anchor it at its beginning, too. A domain alone means each of its addresses."""
+    value = _domain(value)
+    names = "[^@]+" if value.startswith("@") else ""
+    return value if is_anchored(value, start=True) else f"^{names}(?:{value.removeprefix('^')})$"
+
+
 READ: dict[str, Callable[[str], Any]] = {
     "text": str,
     "int": int,
@@ -65,6 +91,8 @@ READ: dict[str, Callable[[str], Any]] = {
     "mirror": lambda value: value.rstrip("/"),
     "origin": _origin,
     "address": _origin,
+    "end": _end,
+    "whole": _whole,
 }
 
 
@@ -84,7 +112,9 @@ class Translation:
         name, _, key = setting.partition(".")
         row = self.rows[name]
         wrong = next(problems(name, {key: value} if key else value, row), None)
-        if wrong:
+        if wrong and name in LIMITS:
+            self.found.problems.append(f"{wrong} {LIMITS[name]}")
+        elif wrong:
             self.found.warnings.append(f"Not taken over: {wrong}")
         elif key:
             self.found.secrets.setdefault(name, {})[key] = value
@@ -119,6 +149,11 @@ class Translation:
                 "ENCRYPTION_KEY has a published value. It is kept, because nothing could be read with another one: who "
                 "gets a copy of the database can read its secrets. Renew those that tasks use."
             )
+        if row.get("as") in ("end", "whole") and read != value:
+            self.found.warnings.append(
+                f"{name} was looked for anywhere in an address, and gets anchors. Check that {row['to']} fits those"
+                " that it is for."
+            )
         self.put(row["to"], read)
 
     def version(self, oldest: Sequence[int]) -> None:
@@ -152,6 +187,15 @@ class Translation:
                 self.put("trigger_registry_username", self.environment.get("DOCKER_REGISTRY_USERNAME", ""))
                 self.put(f"{KEY}registry_password", self.environment["DOCKER_REGISTRY_PASSWORD"])
 
+    def distinct(self) -> None:
+        """Let the one secret that nothing depends on be generated anew where several have one value."""
+        given = self.found.secrets.get("trigger_secrets", {})
+        if WORKER_SECRET in given and distinct_secrets(given):
+            del given[WORKER_SECRET]
+            self.found.warnings.append(
+                "MANAGED_WORKER_SECRET has the value of another secret, so a new one is generated."
+            )
+
     def leftover(self, meaningless: Sequence[Mapping[str, Any]], others: Iterable[str]) -> None:
         """Name what has no meaning here, and hand on what is not known."""
         known = {*self.names, *others}
@@ -167,11 +211,17 @@ class Translation:
             if extra:
                 whole: dict[str, Any] = {"webapp": extra} if service == "webapp" else extra
                 self.found.secrets[f"{service}_extra_env"] = whole
-                self.found.warnings.append(f"{', '.join(sorted(extra))} of {service} goes on in {service}_extra_env.")
+                self.found.warnings.append(f"{', '.join(sorted(extra))} of {service} are kept in {service}_extra_env.")
 
+
+# Without these, more people could log in than before.
+LIMITS = {
+    "webapp_whitelisted_emails": "It limits who may log in, so it is not left out. Correct WHITELISTED_EMAILS"
+    " of the old installation, and start its webapp with that."
+}
 
 LOGIN = {
-    "SESSION_SECRET": " Everybody has to log in again.",
+    "SESSION_SECRET": " All users have to log in again.",
     "MAGIC_LINK_SECRET": " Login links that were sent are void.",
 }
 
@@ -214,8 +264,8 @@ def adopted_stack(
     names: Mapping[str, Mapping[str, Any]],
     meaningless: Sequence[Mapping[str, Any]],
     published: Sequence[str],
+    majors: Sequence[int],
     others: Sequence[str] = (),
-    majors: Sequence[int] = (14, 15, 16, 17),
     oldest: str = "4.2.0",
 ) -> dict[str, Any]:
     """Give settings, secrets, what has no meaning here, and what the program that adopts has to know."""
@@ -227,9 +277,12 @@ def adopted_stack(
     translation.translate()
     translation.version([int(part) for part in oldest.split(".")])
     translation.elsewhere()
+    translation.distinct()
     translation.leftover(native(meaningless), native(others))
     result = translation.found
     result.source = source(stack, path)
+    result.strangers = list(strangers(stack))
+    result.warnings += result.strangers
     salted = f"selfhosted.trigger_dev backup {stack.webapp['ENCRYPTION_KEY']}"
     installation = hashlib.sha256(salted.encode()).hexdigest()[:16]
     own = {"adopt_path": path, "adopt_installation": installation}

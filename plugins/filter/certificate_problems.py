@@ -117,6 +117,11 @@ def _names(extensions: x509.Extensions) -> list[str | Address]:
 
 
 def _certificate(place: str, pem: str) -> Certificate:
+    if not hasattr(x509.Certificate, "not_valid_after_utc"):
+        raise AnsibleFilterError(
+            "certificate_problems: the Python package cryptography on the controller is older than 42; "
+            "install the versions of requirements.txt"
+        )
     with warnings.catch_warnings():
         # What a later release of the library will refuse to read (a serial number of 0) is no matter of the operator's.
         warnings.simplefilter("ignore")
@@ -158,7 +163,7 @@ def _certificates(setting: str, text: str) -> tuple[list[Certificate], list[Prob
         try:
             found.append(_certificate(place, pem))
         except UNREADABLE:
-            problems.append(error(f"{place}: it cannot be read. Copy the file again, or have it issued anew"))
+            problems.append(error(f"{place}: it cannot be read. Copy the file again, or get a new one"))
     return ([], problems) if problems else (found, [])
 
 
@@ -172,7 +177,7 @@ def _public_key(text: str) -> tuple[bytes, list[Problem]]:
     if block[1] == "ENCRYPTED PRIVATE KEY" or "Proc-Type: 4,ENCRYPTED" in block[0]:
         return b"", [
             error(
-                f"{KEY}: a passphrase protects the key, and nobody is there to type it when the gateway starts. "
+                f"{KEY}: a passphrase protects the key, and no person types it when the gateway starts. "
                 "Take it off (openssl pkey -in key.pem -out plain.pem), and protect the file with ansible-vault"
             )
         ]
@@ -245,8 +250,8 @@ def _public_end(chain: Sequence[Certificate]) -> Iterable[Problem]:
     last = chain[-1]
     if last.is_its_own_issuer:
         yield error(
-            f"{last}: it is its own CA, which no host knows. Set {CA} to a file with it; if it is one "
-            f"that everybody trusts, take it out of {CHAIN}"
+            f"{last}: it is its own CA, which no host knows. Set {CA} to a file with it; if it is "
+            f"publicly trusted, take it out of {CHAIN}"
         )
     elif len(chain) == 1:
         yield warning(
@@ -292,11 +297,6 @@ def certificate_problems(
     chain_pem: str, key_pem: str, names: Iterable[str], now: float, ca_certificates: str = "", warn_days: float = 21
 ) -> list[Problem]:
     """Say everything that is wrong with a certificate, its key and its CA."""
-    if not hasattr(x509.Certificate, "not_valid_after_utc"):
-        raise AnsibleFilterError(
-            "certificate_problems: the Python package cryptography on the controller is older than 42; "
-            "install the versions of requirements.txt"
-        )
     moment = datetime.fromtimestamp(float(now), UTC)
     chain, problems = _certificates(CHAIN, str(chain_pem or ""))
     public_key, key_problems = _public_key(str(key_pem or ""))
@@ -325,6 +325,20 @@ def certificate_problems(
     for one in [*chain, *(one for one in roots if one.whole not in given)]:
         problems += _dates(one, moment, warn_days)
     return problems
+
+
+def ca_problem(text: str, now: datetime) -> str:
+    """Say what keeps the content of a file from being certificates of CAs, which every host gets, readable for all."""
+    if "PRIVATE KEY" in text:
+        return "holds a private key, and hosts get this file, readable for all. Leave only certificates in it"
+    found, problems = _certificates("it", text)
+    if problems:
+        return "holds no certificate that can be read, in PEM form and as a whole. Copy it again"
+    if all(one.ends <= now for one in found):
+        return f"holds {found[0].subject}, which expired at {found[0].ends:%Y-%m-%d %H:%M} UTC. Get a new one"
+    if not any(one.is_ca or one.is_its_own_issuer for one in found):
+        return f"holds {found[0].subject}, which is no CA. Give the certificate of {found[0].issuer}"
+    return ""
 
 
 class FilterModule:

@@ -6,13 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._status import UNREACHABLE
+
 COLUMNS = ("host", "what", "ok", "detail")
-UNREACHABLE = "unreachable or failed"
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if not row["ok"]:
+        return "NO"
+    return "warn" if row.get("warning") else "yes"
 
 
 def _cells(host: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     # A message of several lines would tear the table.
-    return host, row["what"], "yes" if row["ok"] else "NO", " ".join(str(row["detail"]).split())
+    return host, row["what"], _state(row), " ".join(str(row["detail"]).split())
 
 
 def check_table(

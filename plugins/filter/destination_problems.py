@@ -10,31 +10,34 @@ from collections.abc import Callable, Iterable
 # As the firewall of the runner networks reads it: NAME, ADDRESS or NETWORK, each with or without :PORT.
 # With a port IPv6 stands in brackets.
 FORM = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
-NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
+# No top-level domain is a number; an address is, and so is a range of addresses.
+NAME = re.compile(r"(?!.*\.\.)(?!.*\.[0-9]+$)[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
 # What consists of these is no name, but an address or network that may be misspelt.
 NUMBERS = re.compile(r"[0-9./]+")
 
 
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Read an address or a network. One that begins in its middle was meant otherwise, and /0 is every address."""
     try:
-        return ipaddress.ip_network(text, strict=False)
+        found = ipaddress.ip_network(text)
     except ValueError:
         return None
+    return found if found.prefixlen else None
 
 
 def _is_wrong(entry: object) -> bool:
     if not isinstance(entry, str):
         return True
-    if _network(entry):
+    if network(entry):
         return False
     found = FORM.fullmatch(entry)
     if not found or (found["port"] and not 0 < int(found["port"]) < 65536):
         return True
     if found["bracketed"]:
-        network = _network(found["bracketed"])
-        return network is None or network.version != 6
+        inner = network(found["bracketed"])
+        return inner is None or inner.version != 6
     plain = found["plain"]
-    return _network(plain) is None and (NUMBERS.fullmatch(plain) is not None or not NAME.fullmatch(plain))
+    return network(plain) is None and (NUMBERS.fullmatch(plain) is not None or not NAME.fullmatch(plain))
 
 
 def destination_problems(entries: Iterable[object]) -> list[str]:

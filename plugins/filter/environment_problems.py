@@ -27,6 +27,8 @@ INNER = "__"
 REMOVED = "removed"
 # Types with bounds: `integer 1..100`, `number 0..`, `number >1`.
 BOUNDED = re.compile(r"(integer|number) (?:([0-9]+)[.][.]([0-9]*)|>([0-9]+))")
+# Type of a variable that has one safe value: `only production`.
+FIXED = re.compile(r"only (\S+)")
 # The rate limiter takes no other unit, and throws while the webapp loads.
 TIME_SPAN = re.compile(r"[0-9]+ ?(ms|s|m|h|d)")
 DURATION = re.compile(r"[0-9]+ *(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?|w|weeks?|y|years?)", re.IGNORECASE)
@@ -151,6 +153,10 @@ TYPES: dict[str, tuple[str, Callable[[str], bool]]] = {
         "NAME=value pairs with commas between them; values can hold neither a comma nor an equals sign",
         lambda text: all(re.fullmatch(r"[^=,]+=[^=,]*", pair) for pair in text.split(",")),
     ),
+    "initdb options": (
+        "options of initdb without the method trust, with which the database asks for no password",
+        lambda text: bool(text) and not re.search(r"(\b|-A)trust\b", text),
+    ),
     "32 bytes": ("exactly 32 bytes", lambda text: len(text.encode()) == 32),
     "time span": ("a number with ms, s, m, h or d, such as 10s or 1 m", lambda text: bool(TIME_SPAN.fullmatch(text))),
     "duration": (
@@ -199,7 +205,9 @@ def _rows(text: str) -> list[list[str]]:
             raise AnsibleFilterError(f"environment_problems: the schema removes a row that is not there: {row}")
     rows = list(latest.values())
     for row in rows:
-        known = len(row) > 2 and (row[2] in TYPES or "|" in row[2] or BOUNDED.fullmatch(row[2]))
+        known = len(row) > 2 and (
+            row[2] in TYPES or "|" in row[2] or FIXED.fullmatch(row[2]) or BOUNDED.fullmatch(row[2])
+        )
         if not known or len(row) > 4 or (len(row) == 4 and ": " not in row[3]):
             raise AnsibleFilterError(f"environment_problems: the schema has a row that cannot be read: {row}")
     return rows
@@ -248,6 +256,8 @@ def requirement(kind: str, value: object) -> str:
     if kind in TYPES:
         words, holds = TYPES[kind]
         return "" if holds(text) else words
+    if fixed := FIXED.fullmatch(kind):
+        return "" if text == fixed[1] else f"{fixed[1]}, because every other value makes the program less safe"
     choices = kind.split("|")
     return "" if text in choices else f"one of {', '.join(choices)}, in exactly this spelling"
 

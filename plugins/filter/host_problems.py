@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MIB_PER_GIB = 1024
+IPV4 = re.compile("[0-9.]+")
 
 
 def _shortage(what: str, has: int, needed: int) -> str:
@@ -24,12 +26,13 @@ def _shortages(host: Mapping[str, Any], needs: Mapping[str, Any]) -> Iterable[st
     if host["memory_mib"] < needs["memory_mib"]:
         yield _shortage("memory", host["memory_mib"], needs["memory_mib"])
     for disk in host["disks"]:
-        least = needs["disks_mib"][disk["path"]]
+        # What an engine does not use is measured too.
+        least = needs["disks_mib"].get(disk["path"], 0)
         if disk["free_mib"] < least:
             yield _shortage(f"free on the disk of {disk['path']}", disk["free_mib"], least)
 
 
-def _skew(clock: Mapping[str, float], now: float) -> float:
+def skew(clock: Mapping[str, float], now: float) -> float:
     """Seconds that the host's clock is ahead of the controller's (negative: behind), at least.
 
     The host answered between two moments of the controller, so what lies in between is no skew but the way.
@@ -66,16 +69,24 @@ def _silent(addresses: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         )
 
 
+def _strange(own: Sequence[str], bound: Mapping[str, str]) -> Iterable[str]:
+    """Without addresses of its own the host has told none. What begins with 127 is every host's."""
+    for name, address in bound.items():
+        if own and IPV4.fullmatch(address) and not address.startswith(("127.", "0.0.0.0")) and address not in own:
+            yield f"{name} is {address}, which is no address of this host ({', '.join(own)}). Set it to one of these"
+
+
 def host_problems(
-    host: Mapping[str, Any], needs: Mapping[str, Any], now: float, skew_max_seconds: float
+    host: Mapping[str, Any], needs: Mapping[str, Any], now: float, skew_max_seconds: float | str
 ) -> dict[str, list[str]]:
     """Sort what speaks against a host into what cannot work and what is no certain failure."""
     doubts = list(_shortages(host, needs))
-    skew = _skew(host["clock"], now)
-    if abs(skew) > skew_max_seconds:
+    allowed = float(skew_max_seconds)  # a value of -e is text
+    least = skew(host["clock"], now)
+    if abs(least) > allowed:
         doubts.append(
-            f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the controller's, "
-            f"{skew_max_seconds:g} s are allowed (timedatectl set-ntp true, on the one that is wrong)"
+            f"its clock is {abs(least):.0f} s {'ahead of' if least > 0 else 'behind'} the controller's, "
+            f"{allowed:g} s are allowed (timedatectl set-ntp true, on the one that is wrong)"
         )
     if host["apparmor"] and not needs["apparmor_used"]:
         doubts.append(
@@ -83,7 +94,8 @@ def host_problems(
             "(install the package apparmor, then restart the engine; drain a worker first)"
         )
     doubts += _silent(host["addresses"])
-    return {"errors": list(_unresolved(host["addresses"])), "doubts": doubts}
+    errors = [*_unresolved(host["addresses"]), *_strange(host["own_addresses"], needs["bound"])]
+    return {"errors": errors, "doubts": doubts}
 
 
 class FilterModule:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS, is_line
 
 # bcrypt reads no more; a longer password would be accepted with any ending.
 MAXIMUM_BYTES = 72
+# Shorter ones are found by trying, as those of trigger_secrets.
+MINIMUM_CHARACTERS = 8
 
 
 class Hasher(Protocol):
@@ -60,11 +63,13 @@ def fault(name: object, password: object) -> str:
         return f"{name!r} cannot be a user name ({needed})"
     if not isinstance(password, str) or not password:
         return f"the password of {name} must be a string that is not empty"
+    if len(password) < MINIMUM_CHARACTERS:
+        return f"the password of {name} must have at least {MINIMUM_CHARACTERS} characters"
     if len(password.encode()) > MAXIMUM_BYTES:
         return f"the password of {name} exceeds {MAXIMUM_BYTES} bytes, all that bcrypt reads"
     if "\0" in password:
         return f"the password of {name} holds a NUL character, where bcrypt would end it"
-    return ""
+    return "" if is_line(password) else f"the password of {name} must be {FORMATS['line'].words}"
 
 
 def _check(name: object, password: object) -> tuple[str, str]:

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Filter unknown_names: variables that start like those of a role, but are none of them."""
+"""Filter unknown_names: variables that look like those of a role, but are none of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 
 # So many hosts are named, the others are counted.
 NAMED_HOSTS = 3
+# Names that start otherwise than all of ours may belong to anything: only a slip of one or two letters counts.
+NEAR = 0.88
+# Of Ansible and of its plugins, and what is internal to roles.
+NOT_MEANT = ("ansible_", "_")
 
 
 def _plain(name: str) -> str:
@@ -17,6 +22,36 @@ def _plain(name: str) -> str:
 def _hosts(names: list[str]) -> str:
     shown, more = names[:NAMED_HOSTS], len(names) - NAMED_HOSTS
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _ends(name: str) -> tuple[str, str]:
+    """Give the first letter and the last word, which a slip in the first words leaves as they are."""
+    return name[:1], name.rpartition("_")[2]
+
+
+def _is_near(name: str, known: str) -> bool:
+    """A word more or less is mostly another program's: docker_insecure_registries. One that is joined is a slip."""
+    return name.count("_") == known.count("_") or name.replace("_", "") == known.replace("_", "")
+
+
+def _near_names(every: Iterable[str]) -> Callable[[str], str]:
+    """Give the function that names the setting of which a name is a misspelling in the first words, if it is one.
+
+    It compares names of the same ends: all pairs of thousands of names with hundreds of settings would take a minute.
+    """
+    by_ends: dict[tuple[str, str], list[str]] = {}
+    for name in every:
+        by_ends.setdefault(_ends(name), []).append(name)
+
+    @cache
+    def near(name: str) -> str:
+        plain = _plain(name)
+        candidates = [each for each in by_ends.get(_ends(plain), []) if _is_near(plain, each)]
+        found = [] if plain.startswith(NOT_MEANT) else get_close_matches(plain, candidates, n=1, cutoff=NEAR)
+        # With another word in front it is the setting of something else.
+        return "" if not found or plain.endswith(f"_{found[0]}") else found[0]
+
+    return near
 
 
 def unknown_names(
@@ -30,11 +65,12 @@ def unknown_names(
     every = sorted({name for group in known.values() for name in group})
     passed = {*every, *foreign}
     prefixes = tuple(f"{role}_" for role in known)
-    # In another spelling too: Trigger_origin, TRIGGER_ORIGIN, trigger-origin.
+    near = _near_names(every)
     found: dict[str, list[str]] = {}
     for host, given in names.items():
         for name in given:
-            if (name in now or _plain(name).startswith(prefixes)) and name not in passed:
+            # In another spelling too: Trigger_origin, TRIGGER_ORIGIN, trigger-origin.
+            if name not in passed and (name in now or _plain(name).startswith(prefixes) or near(name)):
                 found.setdefault(name, []).append(host)
     result = []
     for name, hosts in sorted(found.items()):

@@ -18,6 +18,16 @@ options:
     type: list
     elements: str
     required: true
+  installation:
+    description:
+      - Those of the hosts between which a setting must not differ whose row says C(same).
+    type: list
+    elements: str
+    default: []
+  names:
+    description: Settings to look at. Without it these are all of them.
+    type: list
+    elements: str
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -44,6 +54,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_ro
     ROLES,
     Row,
     all_problems,
+    differences,
     for_hosts,
     load_rows,
     native,
@@ -52,10 +63,14 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_ro
 
 class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: Sequence[str], variables: Mapping[str, Any] | None = None, **kwargs: object) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        chosen, installation = self.get_option("names"), self.get_option("installation")
         rows = {name: row for role in load_rows().values() for name, row in role.items()}
+        rows = {name: row for name, row in rows.items() if chosen is None or name in chosen}
         hostvars = (variables or {})["hostvars"]
         values: dict[str, dict[str, object]] = {}
         found: dict[str, list[str]] = {}
+        unreadable: set[str] = set()
         for host in terms:
             values[host] = {}
             raw = {**hostvars.raw_get(host), "hostvars": hostvars}
@@ -64,7 +79,21 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                     values[host][name] = self._value(raw[name], raw)
                 except (AnsibleError, UnicodeError) as error:
                     found.setdefault(_unreadable(name, rows[name], error), []).append(host)
-        return for_hosts({**found, **all_problems(values, rows)}, terms)
+                    unreadable.add(name)
+
+        def default(host: str, name: str) -> object:
+            known = {**self._role_variables(), **hostvars.raw_get(host), "hostvars": hostvars}
+            try:
+                return native(self._templar.copy_with_new_env(available_variables=known).template(known[name]))
+            except (AnsibleError, UnicodeError):
+                return None
+
+        readable = {name: row for name, row in rows.items() if name not in unreadable}
+        compared = {host: given for host, given in values.items() if host in installation}
+        return [
+            *for_hosts({**found, **all_problems(values, rows)}, terms),
+            *differences(compared, readable, default),
+        ]
 
     def _value(self, value: object, raw: Mapping[str, Any]) -> object:
         """Give the value as the host itself would have it. Variables of roles are read only for those that use them."""

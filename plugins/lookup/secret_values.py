@@ -8,7 +8,7 @@ name: secret_values
 version_added: 0.1.0
 short_description: List the values of every setting that is marked secret
 description:
-  - Which settings are secret stands in C(roles/<role>/meta/settings.yml), so that masking cannot miss one.
+  - Which settings are secret is in C(roles/<role>/meta/settings.yml), so that masking cannot miss one.
   - Texts inside of mappings and lists are listed one by one, except for numbers and switches.
   - Values that cannot be read are passed over, because no program can have got them.
   - Settings of the role C(compose_project) are not among them, because other roles fill those.

@@ -23,7 +23,10 @@ options:
         description: The setting that the rule is for, or a list of them, each on its own. It applies if that is set.
         type: raw
       is:
-        description: The rule applies only if the setting has this value, which may be V(false).
+        description:
+          - The rule applies only if the setting has this value, which may be V(false).
+          - Numbers are compared as numbers, also one written as text. So they are in O(_terms[].unless) and
+            O(_terms[].with).
         type: raw
       unless:
         description: The rule does not apply if the setting has this value.
@@ -39,6 +42,11 @@ options:
       with:
         description: Settings that must have a certain value, with it.
         type: dict
+      switch:
+        description: >-
+          Switch without which the setting has no effect. The rule applies where the inventory or the command line sets
+          the one, and the switch is off by default. An inventory that turns it off itself keeps the rest for later.
+        type: str
       at_most:
         description: Setting whose number this one must not exceed. 0 there is no limit.
         type: str
@@ -102,7 +110,9 @@ Rule = Mapping[str, Any]
 # Gives the value of a setting.
 Read = Callable[[str], Any]
 
-SETTING_KEYS = frozenset({"settings", "is", "unless", "needs", "needs_any", "with", "at_most", "feature", "since"})
+SETTING_KEYS = frozenset(
+    {"settings", "is", "unless", "needs", "needs_any", "with", "switch", "at_most", "feature", "since"}
+)
 EXPRESSION_KEYS = frozenset({"wrong", "message"})
 
 
@@ -123,10 +133,27 @@ def _is_set(value: object) -> bool:
     return value is not None and value is not False and value != "" and value != {} and value != []
 
 
+def _number(value: object) -> float | None:
+    """Give the number that a value is, which may be written as text: rows allow that, for -e name=5."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _equals(value: object, right: object) -> bool:
+    """Compare a setting with the value of a rule, as numbers where that is one."""
+    if isinstance(right, (int, float)) and not isinstance(right, bool):
+        return _number(value) == right
+    return bool(value == right)
+
+
 def _applies(rule: Rule, value: object) -> bool:
     if "is" in rule:
-        return bool(value == rule["is"])
-    return _is_set(value) and ("unless" not in rule or value != rule["unless"])
+        return _equals(value, rule["is"])
+    return _is_set(value) and ("unless" not in rule or not _equals(value, rule["unless"]))
 
 
 def _as_yaml(value: object) -> str:
@@ -141,21 +168,21 @@ def _broken(rule: Rule, name: str, value: Any, read: Read) -> Iterator[str]:
     if missing:
         yield f"{state}, so {' and '.join(missing)} must be set too."
     for other, right in rule.get("with", {}).items():
-        if read(other) != right:
-            yield f"{state}, so {other} must be {right}, is {read(other)}."
+        if not _equals(read(other), right):
+            yield f"{state}, so {other} must be {_as_yaml(right)}, is {_as_yaml(read(other))}. Change one of them."
     if "needs_any" in rule and not any(_is_set(read(other)) for other in rule["needs_any"]):
         yield f"{state}, but has no effect without {' or '.join(rule['needs_any'])}."
     if "at_most" in rule:
         limit = read(rule["at_most"])
         if 0 < float(limit) < float(value):
             shown = repr(value) if isinstance(value, str) else value
-            yield f"{name} is {shown}; it must not exceed {rule['at_most']} ({limit})."
+            yield f"{name} is {shown}; it must not exceed {rule['at_most']} ({limit}). Change one of them."
 
 
 def setting_problems(
-    rules: Iterable[Rule], read: Read, features: Collection[str] = (), version: str = ""
+    rules: Iterable[Rule], read: Read, features: Collection[str] = (), version: str = "", given: Collection[str] = ()
 ) -> Iterator[str]:
-    """Give a sentence for each rule that is broken."""
+    """Give a sentence for each rule that is broken. Given are the names that the inventory or the command line sets."""
     for rule in rules:
         if problem := key_problem(rule):
             raise AnsibleError(f"setting_problems: {problem}")
@@ -171,6 +198,12 @@ def setting_problems(
             if "feature" in rule and rule["feature"] not in features:
                 since = f"{name} exists from Trigger.dev {rule['since']} on"
                 yield f"{since}, and trigger_version is {version}: leave it out."
+            switch = rule.get("switch", "")
+            if switch and name in given and not read(switch) and switch not in given:
+                yield (
+                    f"{name} is set, but has no effect without {switch}. Set {switch} to true, or to false if that is"
+                    " what you want for now."
+                )
             yield from _broken(rule, name, value, read)
 
 
@@ -187,8 +220,15 @@ def reader(template: Callable[[Any], Any], variables: Mapping[str, Any], values:
     return read
 
 
+def _given(variables: Mapping[str, Any]) -> Collection[str]:
+    """Name what is set for this host outside of roles and plays."""
+    hostvars, host = variables.get("hostvars"), variables.get("inventory_hostname")
+    return hostvars.raw_get(host) if hostvars and host else ()
+
+
 class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: Sequence[Rule], variables: Mapping[str, Any] | None = None, **kwargs: object) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         read = reader(self._templar.template, variables or {}, self.get_option("values"))
-        return list(setting_problems(terms, read, self.get_option("features"), self.get_option("version")))
+        features, version = self.get_option("features"), self.get_option("version")
+        return list(setting_problems(terms, read, features, version, _given(variables or {})))

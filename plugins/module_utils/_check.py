@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -11,12 +12,11 @@ class Check:
     what: str
     ok: bool
     detail: str
+    # Of what works and wants to be looked at all the same.
+    warning: bool = False
 
-
-def size(number: float) -> str:
-    """Give bytes in the unit that people read."""
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
-    step = 0
-    while number >= 1024 and step < len(units) - 1:
-        number, step = number / 1024, step + 1
-    return f"{number:.{1 if step else 0}f} {units[step]}"
+    @property
+    def row(self) -> dict[str, Any]:
+        """Give it as modules return it."""
+        row = {"what": self.what, "ok": self.ok, "detail": self.detail}
+        return {**row, "warning": True} if self.warning else row

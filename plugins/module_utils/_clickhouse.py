@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._container_address import container_address
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._http import Origin, origin, request
 
 
@@ -49,10 +50,8 @@ def in_container(found: Server, container: str, run: Run, timeout: float) -> Ser
     """Give the server where this host reaches it: at the address of its container, which publishes no port."""
     endpoint = replace(found.origin.endpoint, timeout=timeout)
     if container:
-        template = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}"
-        done = run(["docker", "container", "inspect", "--format", template, container])
-        addresses = done.stdout.split()
-        if done.code != 0 or not addresses:
+        host, _ = container_address(container, run)
+        if not host:
             raise ServiceError(f"The container {container} does not run. Deploy it first (playbook site)")
-        endpoint = replace(endpoint, host=addresses[0])
+        endpoint = replace(endpoint, host=host)
     return replace(found, origin=replace(found.origin, endpoint=endpoint))

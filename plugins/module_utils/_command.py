@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+# Exit code of a program that was ended because its time was over.
+TOO_SLOW = 124
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -43,5 +46,5 @@ def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         # Not allowed to be run, on a disk without the right to, of another architecture.
         return Completed(126, "", f"{argv[0]}: {(error.strerror or str(error)).lower()}")
     except subprocess.TimeoutExpired:
-        return Completed(124, "", f"{argv[0]}: no end after {timeout:.0f} s")
+        return Completed(TOO_SLOW, "", f"{argv[0]}: no end after {timeout:.0f} s")
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

@@ -51,6 +51,8 @@ class Database:
     ca: str = ""
     # Seconds for one query, where it takes longer than those that read a few rows.
     timeout: float | None = None
+    # Seconds after which the server gives up a query: one that nobody waits for any more would go on. 0 is never.
+    statement_seconds: int = 0
 
     def rows(self, run: Run, query: str, **variables: str) -> list[dict[str, Any]]:
         """Give the rows of a query; the variables are quoted where the query says :'name'."""
@@ -68,7 +70,8 @@ class Database:
         return self._ask(run, whole, variables)
 
     def _ask(self, run: Run, query: str, variables: Mapping[str, str]) -> list[dict[str, Any]]:
-        whole = filled(query, variables)
+        limit = f"SET statement_timeout = {self.statement_seconds * 1000}; " if self.statement_seconds else ""
+        whole = limit + filled(query, variables)
         rows: list[dict[str, Any]] = json.loads(
             self._over_network(whole) if self.url else self._in_container(run, whole)
         )

@@ -185,7 +185,7 @@ class Vault:
         values = self.read(run)
         wrong = [v.name for v, answer in zip(values, self.judge(run, values, old, fresh)) if answer["state"] != "new"]
         if wrong:
-            raise EncryptionError(f"After the encryption the new key does not open {listed(wrong)}. It was taken back.")
+            raise EncryptionError(f"After the encryption the new key does not open {listed(wrong)}. It was undone.")
 
     def _write(self, run: Run, pairs: Sequence[tuple[Sealed, Mapping[str, str]]]) -> None:
         statements: list[str] = []
@@ -213,7 +213,7 @@ def require_opened(values: Iterable[Sealed], answers: Iterable[Mapping[str, Any]
     if lost:
         raise EncryptionError(
             f"The encryption key of this installation does not open {len(lost)} values in the database: {listed(lost)}."
-            " The webapp cannot read them either. Delete them, or set them anew in the dashboard. Nothing was changed."
+            " The webapp cannot read them either. Delete them, or set them again in the dashboard. Nothing was changed."
         )
 
 

@@ -212,7 +212,7 @@ class _Parser:
             digits = unit + self.run("01234567", 2 if unit in "0123" else 1)
             return int(digits, 8)
         if unit == "k" and self.named:
-            raise PatternError("\\k stands in a class")
+            raise PatternError("\\k is in a class")
         return ord(unit)
 
     def hexadecimal(self, unit: str, length: int) -> int:

@@ -11,8 +11,15 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 # Masking shorter ones would shred the text, and where the masks fall would tell what the secret is.
 MINIMUM = 4
-# The webapp prints the worker token when it makes it, and any that it refuses, and these stand in no list.
-TOKEN = "tr_[a-z]+_[0-9A-Za-z]{20,}"
+# What opens something and stands in no list. The webapp prints the worker token when it makes it, and any that it
+# refuses; login links, where it sends no mail; supervisors print the tokens of deployments (JSON Web Tokens). A
+# presigned address opens an object.
+UNLISTED = (
+    "tr_[a-z]+_[0-9A-Za-z]{20,}",
+    r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
+    r"""(?<=[?&]token=)[^\s&"'<>]+""",
+    "(?<=X-Amz-Signature=)[0-9a-f]+",
+)
 
 
 def _forms(secret: str) -> set[str]:
@@ -29,8 +36,8 @@ def _pattern(form: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[object]) -> str:
-    """Replace each secret, in each of its forms, and every token of Trigger.dev by the mask."""
+    """Replace each secret, in each of its forms, and every token that opens something by the mask."""
     words = {str(secret) for secret in secrets if secret is not None and len(str(secret)) >= MINIMUM}
     # Longest first: of two secrets that begin alike the longer one must be found whole.
     forms = sorted({form for word in words for form in _forms(word)}, key=lambda form: (-len(form), form))
-    return re.sub("|".join([*map(_pattern, forms), TOKEN]), MASK, text)
+    return re.sub("|".join([*map(_pattern, forms), *UNLISTED]), MASK, text)

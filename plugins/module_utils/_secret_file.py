@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LOST = (
-    "Restore it from a backup. Without one, the secrets in force still stand in the env files of the services "
+    "Restore it from a backup. Without one, the current secrets are still in the env files of the services "
     "(webapp/*.env beside it: ENCRYPTION_KEY, SESSION_SECRET, MAGIC_LINK_SECRET, MANAGED_WORKER_SECRET and the "
     "passwords): set them in trigger_secrets and move this file away. It is left as it is, because new secrets would "
     "make the data unreadable"

@@ -25,6 +25,16 @@ options:
       - With one, the first backup may take as long to come as O(age_max_hours) allows.
     type: bool
     default: false
+  test_age_max_seconds:
+    description:
+      - Seconds after which the last test of a backup is too old; 0 if none is expected.
+      - The first test may take as long to come, from the day on which O(test_timer) was written.
+    type: int
+    default: 0
+  test_timer:
+    description: File of the timer that tests backups.
+    type: path
+    default: /etc/systemd/system/trigger-backup-verify.timer
   point_minutes:
     description: Minutes between two points, where the plan of backups has any.
     type: int
@@ -53,7 +63,8 @@ backup:
   sample: {good: {time: 1764383400.0, text: Backup 0123abcd of 2025-11-29 02:30 UTC.}}
 checks:
   description: >-
-    One entry for the last backup, one for its test if there was one, and one for the last point where there are points.
+    One entry for the last backup, and one for its test if there was one or one is expected. Where there are points,
+    another one for the last of these.
   returned: success
   type: list
   elements: dict
@@ -78,11 +89,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import size
 
 FILE = "status.json"
 # There while a restore is not finished.
@@ -91,14 +103,15 @@ RESTORE = "restore.json"
 KEPT = {
     "postgres_upgrade.json": (
         "upgrade of Postgres",
-        "start the playbook postgres_upgrade again, or run trigger-backup postgres-undo",
+        "start the playbook postgres_upgrade again, or run {}/trigger-backup postgres-undo",
     ),
     "object_store_moved.json": (
         "move of objects",
-        "start the playbook object_store_move again, or run trigger-backup resume",
+        "start the playbook object_store_move again, or run {}/trigger-backup resume",
     ),
 }
 PROGRAM = "trigger-backup"
+TEST_TIMER = "/etc/systemd/system/trigger-backup-verify.timer"
 # After that an attempt that says nothing has been killed.
 PATIENCE_SECONDS = 12 * 3600
 PLAN = "plan.json"
@@ -112,6 +125,8 @@ class Parameters:
     age_max_hours: int
     expected: bool
     point_minutes: int = 5
+    test_age_max_seconds: int = 0
+    test_timer: str = TEST_TIMER
 
 
 def read(path: str) -> dict[str, Any]:
@@ -157,10 +172,10 @@ def under_way(row: Mapping[str, Any], now: float) -> bool:
     return not row["error"] and now - row["time"] < PATIENCE_SECONDS
 
 
-def installed(path: str) -> float | None:
-    """Tell when the program was installed; none where it is not."""
+def written(path: str) -> float | None:
+    """Tell when a file was written; none where there is none."""
     try:
-        return os.stat(os.path.join(path, PROGRAM)).st_mtime
+        return os.stat(path).st_mtime
     except FileNotFoundError:
         return None
 
@@ -178,16 +193,16 @@ def is_unfinished(path: str) -> bool:
 def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[Check]:
     """Judge the last backup, its last test, and a restore that was not finished."""
     if os.path.exists(os.path.join(wanted.path, RESTORE)):
-        cure = "start the playbook backup_restore again, or run trigger-backup undo"
-        yield Check("restore of a backup", False, f"is not finished: {cure} in {wanted.path}")
+        cure = f"start the playbook backup_restore again, or run {wanted.path}/{PROGRAM} undo"
+        yield Check("restore of a backup", False, f"is not finished: {cure}")
     for name, (what, cure) in KEPT.items():
         if is_unfinished(os.path.join(wanted.path, name)):
-            yield Check(what, False, f"is not finished: {cure} in {wanted.path}")
+            yield Check(what, False, f"is not finished: {cure.format(wanted.path)}")
     good, failed = found.get("good"), found.get("failed")
     if failed and not under_way(failed, now):
         yield Check("backup", False, text("failed", failed))
     elif not good:
-        since = installed(wanted.path)
+        since = written(os.path.join(wanted.path, PROGRAM))
         late = wanted.expected and (since is None or now - since > wanted.age_max_hours * 3600)
         yield Check("backup", not late, "none was made yet (playbook backup)")
     else:
@@ -195,14 +210,26 @@ def look(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[C
         old = wanted.expected and hours > wanted.age_max_hours
         detail = f"{hours:.1f} h old, {size(good['bytes'])}, the webapp was stopped for {good['pause_seconds']} s"
         yield Check("backup", not old, f"{detail}; at most {wanted.age_max_hours} h are allowed" if old else detail)
-    verified, unverified = found.get("verified"), found.get("unverified")
-    if unverified and not under_way(unverified, now):
-        yield Check("test of the backup", False, text("unverified", unverified))
-    elif verified:
-        yield Check("test of the backup", True, text("verified", verified))
+    yield from look_at_test(found, wanted, now)
     since = points_since(wanted.path)
     if since is not None:
         yield look_at_points(found, wanted, since, now)
+
+
+def look_at_test(found: Mapping[str, Any], wanted: Parameters, now: float) -> Iterator[Check]:
+    """Judge the last test of a backup."""
+    verified, unverified = found.get("verified"), found.get("unverified")
+    if unverified and not under_way(unverified, now):
+        yield Check("test of the backup", False, text("unverified", unverified))
+        return
+    if not verified and not wanted.test_age_max_seconds:
+        return
+    known = [each for each in (verified and verified["time"], written(wanted.test_timer)) if each is not None]
+    # Nobody has waited for the timer before it was there.
+    old = wanted.test_age_max_seconds and now - max(known, default=0) > wanted.test_age_max_seconds
+    detail = text("verified", verified) if verified else "none was made yet (playbook backup_verify)"
+    allowed = f" At most {wanted.test_age_max_seconds / 86400:.0f} days are allowed." if old and verified else ""
+    yield Check("test of the backup", not old, detail + allowed)
 
 
 def points_since(path: str) -> float | None:
@@ -238,6 +265,8 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "age_max_hours": {"type": "int", "default": 30},
             "expected": {"type": "bool", "default": False},
+            "test_age_max_seconds": {"type": "int", "default": 0},
+            "test_timer": {"type": "path", "default": TEST_TIMER},
             "point_minutes": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
@@ -245,7 +274,7 @@ def main() -> None:
     wanted = Parameters(**module.params)
     found = read(wanted.path)
     results = {kind: {**row, "text": text(kind, row)} for kind, row in found.items()}
-    checks = [asdict(check) for check in look(found, wanted, time.time())]
+    checks = [check.row for check in look(found, wanted, time.time())]
     module.exit_json(changed=False, backup=results, checks=checks)
 
 

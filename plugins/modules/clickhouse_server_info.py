@@ -52,7 +52,7 @@ clickhouse_server:
       sample: 25.8.18.1
     missing_rights:
       description:
-        - Rights that migrations and webapp need and the user lacks, as they stand in a GRANT.
+        - Rights that migrations and webapp need and the user lacks, as a GRANT names them.
         - V(null) when the server is too old to be asked.
       type: list
       elements: str

@@ -124,9 +124,14 @@ def environment(pairs: Sequence[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or [] if "=" in pair)
 
 
+def image_environment(text: str) -> dict[str, str]:
+    """Read the environment of an image. Engines from 29 on leave out what is empty there."""
+    return environment((json.loads(text)[0].get("Config") or {}).get("Env"))
+
+
 def container(row: Mapping[str, Any], of_image: Mapping[str, str]) -> dict[str, Any]:
     """Give what matters of a container."""
-    labels, own = row["Config"]["Labels"] or {}, environment(row["Config"]["Env"])
+    labels, own = row["Config"]["Labels"] or {}, environment(row["Config"].get("Env"))
     return {
         "name": row["Name"].lstrip("/"),
         "project": labels[PROJECT],
@@ -155,7 +160,7 @@ def read(path: str, runner: Run) -> dict[str, Any]:
     for row in rows:
         if row["Image"] not in images:
             done = runner(["docker", "image", "inspect", row["Image"]])
-            images[row["Image"]] = environment(json.loads(done.stdout)[0]["Config"]["Env"]) if done.code == 0 else {}
+            images[row["Image"]] = image_environment(done.stdout) if done.code == 0 else {}
     containers = sorted((container(row, images[row["Image"]]) for row in rows), key=lambda each: str(each["name"]))
     folders = {str(folder), *(place for row in rows for place in places(row["Config"]["Labels"]) if place)}
     folders |= {str(Path(place).parent) for place in folders if is_below(str(Path(place).parent), folder)}

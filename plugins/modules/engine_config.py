@@ -17,6 +17,11 @@ description:
     that the driver does not know.
   - The engine is never restarted while runner containers live, because they are lost even with C(live-restore).
     The task then fails before it changes anything.
+  - Nor is it restarted with another folder of data (C(data-root)) while it has containers or volumes. It would begin
+    without them. The task fails before it changes anything.
+  - Nor is it restarted with another image store or storage driver while it has containers. It would not see them.
+  - Where C(insecure-registries) is asked for, or is in the file, the loopback addresses are added to it. Engines from
+    29.10 on trust them without TLS only if they are named there.
   - When nothing changes, neither the file nor the engine is touched. A run that was interrupted between writing the
     file and telling the engine is made good by the next one.
   - If the engine does not come back with the new file, the former one is put back.
@@ -33,7 +38,7 @@ requirements:
   - systemd, and the C(docker) command if the engine is running
 options:
   settings:
-    description: Settings as they stand in C(daemon.json).
+    description: Settings, as C(daemon.json) has them.
     type: dict
     required: true
   path:
@@ -54,6 +59,10 @@ options:
     description: Regular expression for the names of the containers that must not live when the engine is restarted.
     type: str
     default: ^/?runner-
+  empty_data_root_allowed:
+    description: Whether containers and volumes of the engine may be left behind where it has them now.
+    type: bool
+    default: false
   timeout:
     description: Seconds that the engine may take to come back, or to take over what was reloaded.
     type: int
@@ -145,6 +154,15 @@ FILE_MODE = 0o644
 STATE_MODE = 0o600
 PAUSE_SECONDS = 0.5
 NO_PROGRAM = 127
+REGISTRIES = "insecure-registries"
+# From 29.10 on, dockerd trusts registries of its own host without TLS only where that list is not set at all, or has
+# them (release notes of 29.10.0, moby pull 53868). Before that it always did, so there this changes nothing. The module
+# registry_image pushes to such an address.
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+# What `docker info` has in DriverStatus where containerd keeps the images.
+CONTAINERD_STORE = "io.containerd.snapshotter.v1"
+# Where dockerd keeps its data if nothing says otherwise.
+DATA_ROOT = "/var/lib/docker"
 
 
 class ConfigError(Exception):
@@ -159,6 +177,7 @@ class Parameters:
     service: str
     runner_name_pattern: re.Pattern[str]
     timeout: int
+    empty_data_root_allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,6 +199,17 @@ class Plan:
     remember: bool
 
 
+@dataclass(frozen=True)
+class Data:
+    """Where a running engine has its data: folder and store of its images; and whether it has any."""
+
+    root: str
+    driver: str
+    in_containerd: bool
+    containers: bool
+    volumes: bool
+
+
 def parameters(params: Mapping[str, Any]) -> Parameters:
     # A link stays a link: what it points to is replaced.
     path = os.path.realpath(params["path"])
@@ -188,7 +218,15 @@ def parameters(params: Mapping[str, Any]) -> Parameters:
     except re.error as error:
         raise ConfigError(f"runner_name_pattern is not a regular expression: {error}") from None
     state_path = params["state_path"] or f"{path}.trigger_dev"
-    return Parameters(params["settings"], path, state_path, params["service"], pattern, params["timeout"])
+    return Parameters(
+        params["settings"],
+        path,
+        state_path,
+        params["service"],
+        pattern,
+        params["timeout"],
+        params["empty_data_root_allowed"],
+    )
 
 
 def parse(text: str, path: str) -> dict[str, Any]:
@@ -224,9 +262,26 @@ def action_needed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return RELOAD if changed <= RELOADABLE else RESTART
 
 
+def with_loopback(
+    current: Mapping[str, Any], wanted: Mapping[str, Any], applied: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Ask for the host's own registries as well, where the file would name others, or an empty list."""
+    if not wanted:
+        return wanted
+    named = wanted.get(REGISTRIES) or []
+    theirs = REGISTRIES in merge(current, {**wanted, REGISTRIES: []}, applied).value
+    # Beside an empty list of the operator's, these alone were ours. It cannot be told any more, but nothing else leads
+    # there, and without them the next run would take away what this one brings.
+    alone = REGISTRIES in current and any(list(LOOPBACK) == before.get(REGISTRIES) for before in applied)
+    if not named and not theirs and not alone:
+        return wanted
+    return {**wanted, REGISTRIES: [*named, *(one for one in LOOPBACK if one not in named)]}
+
+
 def plan(current: Mapping[str, Any], state: State, wanted: Mapping[str, Any], running: bool) -> Plan:
     """Decide what the file shall hold and what the engine has to be told."""
     applied = [state.ours, state.intended]
+    wanted = with_loopback(current, wanted, applied)
     merged = merge(current, wanted, applied)
     if "log-driver" in merged.kept:
         merged = merge(current, {name: wanted[name] for name in wanted if name != "log-opts"}, applied)
@@ -254,7 +309,7 @@ def loaded(info: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     checks: dict[str, Callable[[Any], bool]] = {
         "live-restore": lambda value: info.get("LiveRestoreEnabled") is value,
         "labels": lambda value: set(value) <= set(info.get("Labels") or ()),
-        "insecure-registries": lambda value: set(value) <= known,
+        REGISTRIES: lambda value: set(value) <= known,
     }
     return [name for name, check in checks.items() if name in settings and not check(settings[name])]
 
@@ -284,6 +339,24 @@ class Engine:
             raise ConfigError(f"cannot tell whether runner containers live, so the engine is left alone: {done.error}")
         return [name for name in done.stdout.split() if pattern.search(name)]
 
+    def data(self) -> Data:
+        """Tell where its data is, and what is there."""
+        info, volumes = (
+            self.run(["docker", "info", "--format", "{{json .}}"]),
+            self.run(["docker", "volume", "ls", "--quiet"]),
+        )
+        for done in (info, volumes):
+            if done.code != 0:
+                raise ConfigError(f"cannot tell what the engine has, so it is left alone: {done.error}")
+        told = json.loads(info.stdout)
+        return Data(
+            str(told["DockerRootDir"]),
+            str(told["Driver"]),
+            any(CONTAINERD_STORE in row for row in told.get("DriverStatus") or ()),
+            bool(told["Containers"]),
+            bool(volumes.stdout.split()),
+        )
+
     def control(self, verb: str) -> None:
         self.restarted |= verb == RESTART
         done = self.run(["systemctl", verb, self.service], timeout=300)
@@ -295,8 +368,11 @@ class Engine:
         end = self.clock() + self.timeout
         while True:
             done = self.run(["docker", "info", "--format", "{{json .}}"])
-            missing = loaded(json.loads(done.stdout), settings) if done.code == 0 else []
-            if done.code == 0 and not missing:
+            # Newer command lines end with 0 although no engine answers.
+            info = json.loads(done.stdout) if done.code == 0 else {}
+            answers = bool(info.get("ServerVersion"))
+            missing = loaded(info, settings) if answers else []
+            if answers and not missing:
                 return
             if self.clock() >= end:
                 why = f"has not taken over {', '.join(missing)}" if missing else f"does not answer: {done.error}"
@@ -391,6 +467,47 @@ def refuse_restart(names: Sequence[str]) -> None:
         )
 
 
+def refuse_empty_root(data: Data, settings: Mapping[str, Any]) -> None:
+    """Compare folders and not their names, of which some may be links."""
+    current, new = data.root, str(settings.get("data-root", DATA_ROOT))
+    used = data.containers or data.volumes
+    if used and os.path.realpath(new) != os.path.realpath(current):
+        raise ConfigError(
+            f"The engine would be restarted with its data in {new}, but its containers and volumes are in {current}. "
+            f"Nothing was changed. Set data-root in docker_engine_extra_config to {current}. To move the data, stop "
+            "the engine, copy the folder, and set data-root in daemon.json to the new one yourself."
+        )
+
+
+def snapshotter(settings: Mapping[str, Any]) -> Any:
+    """Tell whether containerd is asked to keep the images; None where that is left to the engine."""
+    features = settings.get("features")
+    return features.get("containerd-snapshotter") if isinstance(features, Mapping) else None
+
+
+def refuse_other_store(data: Data, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """An engine shows only the images and containers of the store and the driver that it runs with."""
+    asked = snapshotter(settings)
+    # Left to itself an engine stays with the classic store where it has one. Before 29 it also leaves containerd's.
+    in_containerd = (data.in_containerd and snapshotter(before) is not True) if asked is None else bool(asked)
+    driver = settings.get("storage-driver", data.driver)
+    # Containerd has names of its own for what drivers were called before, so there only a new value tells something.
+    new_driver = driver != data.driver and not (data.in_containerd and driver == before.get("storage-driver"))
+    changes = {
+        "features.containerd-snapshotter": in_containerd != data.in_containerd,
+        "storage-driver": new_driver,
+    }
+    names = " and ".join(name for name, changed in changes.items() if changed)
+    if data.containers and names:
+        now = "containerd's store" if data.in_containerd else "the classic store"
+        raise ConfigError(
+            f"The engine would be restarted with another {names}. It would lose sight of its containers and images, "
+            f"which are in {now} (driver {data.driver}). Nothing was changed. Leave {names} as it was, in "
+            "docker_engine_extra_config and daemon.json. To change it, remove all containers first (playbook "
+            "uninstall, which keeps the data), then run the playbook again."
+        )
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -399,6 +516,7 @@ def main() -> None:
             "state_path": {"type": "path"},
             "service": {"type": "str", "default": "docker"},
             "runner_name_pattern": {"type": "str", "default": "^/?runner-"},
+            "empty_data_root_allowed": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -413,6 +531,10 @@ def main() -> None:
         changed = decided.write or decided.action != NONE
         if decided.action == RESTART:
             refuse_restart(engine.live(wanted.runner_name_pattern))
+        if decided.action == RESTART and not wanted.empty_data_root_allowed:
+            data = engine.data()
+            refuse_empty_root(data, decided.settings)
+            refuse_other_store(data, current, decided.settings)
         if decided.write:
             validate(run, wanted.path, render(decided.settings))
         if (changed or decided.remember) and not module.check_mode:

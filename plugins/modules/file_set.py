@@ -14,12 +14,16 @@ description:
   - Each file is replaced as a whole, and only if its content differs.
   - A folder that is not managed gets files, too, see O(manage_folder).
   - A program can look at the new files before they replace the old ones, see O(validate).
+  - A program can bring about what the files say, see O(apply).
+  - Docker Compose can tell whether the project of the folder runs as its files say, see O(compose).
+  - Units of systemd that start what is in the folder follow when all of it is there, see O(units).
 attributes:
   check_mode:
     support: full
     description:
       - Predicts truly, also where the folder is missing.
       - O(validate) runs in check mode too, on a copy that is removed again. What that program itself does is up to it.
+      - O(apply) runs in check mode too, where no file or folder differs. The caller tells it then to change nothing.
   diff_mode:
     support: full
     description: Shows names, owners and modes, and content only of those O(files) that may be shown.
@@ -55,7 +59,7 @@ options:
         type: str
         default: "0700"
   files:
-    description: Files in it. Their folders must be there, or stand in O(folders).
+    description: Files in it. Their folders must exist, or be listed in O(folders).
     type: list
     elements: dict
     default: []
@@ -77,9 +81,9 @@ options:
         default: false
   validate:
     description:
-      - Command, as a list of words, that looks at the new files before anything in O(path) changes. It runs only if one
-        of the files differs, and without a shell.
-      - Every V(%s) in its words stands for a temporary folder. It holds all of O(folders) and O(files), with their
+      - Commands, each as a list of words, that look at the new files before anything in O(path) changes. They run only
+        if one of the files differs, in their order, and without a shell.
+      - Every V(%s) in their words stands for a temporary folder. It holds all of O(folders) and O(files), with their
         owners and modes, and the folders that these lie in.
       - That folder has the mode C(0700) and belongs to the user that the task runs as. It lies beside O(path), or in
         the nearest folder above that exists. It is removed in any case.
@@ -87,10 +91,27 @@ options:
         O(path) has changed. The end of what the program said is shown. Lines of the files in it, and values of their
         lines C(NAME=value), are masked; what it quotes in another form is not recognised.
     type: list
+    elements: list
+    default: []
+  apply:
+    description:
+      - Program, as a list of words, that brings about what the files say. It runs each time, when all of O(files) are
+        there and before O(units), and without a shell.
+      - It prints one line, a JSON object whose key C(changed) tells whether it changed something (in check mode,
+        whether it would).
+      - An exit code other than 0, another output, and a program that does not end within 300 seconds, fail the task.
+    type: list
     elements: str
     default: []
+  compose:
+    description:
+      - The folder holds a Compose project. Ask Compose whether it runs as its files say, where none of them differs.
+      - Nothing of the project is touched. O(units) and O(absent_units) follow only where it does.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes
+  - selfhosted.trigger_dev.units
 author:
   - The selfhosted.trigger_dev maintainers
 """
@@ -108,14 +129,14 @@ EXAMPLES = r"""
         content: "{{ example_conf }}"
         mode: "0444"
 
-- name: Unit in the folder of systemd
+- name: Program with the timer that starts it
   selfhosted.trigger_dev.file_set:
-    path: /etc/systemd/system
-    manage_folder: false
+    path: /opt/trigger/example
     files:
-      - path: example.service
-        content: "{{ example_service }}"
-        mode: "0644"
+      - {path: example.py, content: "{{ example_program }}", mode: "0700"}
+    units:
+      - {name: example.service, content: "{{ example_service }}"}
+      - {name: example.timer, content: "{{ example_timer }}", state: started}
 
 - name: Configuration that its program has looked at
   selfhosted.trigger_dev.file_set:
@@ -123,7 +144,15 @@ EXAMPLES = r"""
     files:
       - path: example.conf
         content: "{{ example_conf }}"
-    validate: [example, --check, --config, "%s/example.conf"]
+    validate:
+      - [example, --check, --config, "%s/example.conf"]
+
+- name: Rules that their program loads into the kernel
+  selfhosted.trigger_dev.file_set:
+    path: /opt/trigger/example
+    files:
+      - {path: rules.json, content: "{{ example_rules | to_json }}"}
+    apply: "{{ ['example', 'load', 'rules.json'] + (['--dry-run'] if ansible_check_mode else []) }}"
 """
 
 RETURN = r"""
@@ -139,11 +168,60 @@ written:
 modified:
   description:
     - O(files[].path) -> when it got its content, in seconds since 1970. In check mode without files that are missing.
-    - A container that mounts a file, and is older, goes on with what was there before.
+    - A container that mounts a file, and is older, still has its old content.
   returned: success
   type: dict
+applied:
+  description: What O(apply) has printed. Empty where it did not run.
+  returned: success
+  type: dict
+compose:
+  description: What Compose has said of the project.
+  returned: success
+  type: dict
+  contains:
+    settled:
+      description:
+        - Whether C(up) would change nothing, and every container runs and is healthy where it has a health check.
+        - False where Compose was not asked, and in doubt.
+      returned: success
+      type: bool
+    containers:
+      description: The containers of a settled project, in the words of M(community.docker.docker_compose_v2).
+      returned: success
+      type: list
+      elements: dict
+    actions:
+      description: Always empty, as M(community.docker.docker_compose_v2) has it for a project that it leaves alone.
+      returned: success
+      type: list
+      elements: dict
+units:
+  description: What was done to units of systemd (in check mode, what would be).
+  returned: success
+  type: dict
+  contains:
+    written: &names
+      description: Those whose files were written.
+      returned: success
+      type: list
+      elements: str
+    reloaded:
+      description: Whether systemd was told to read unit files again.
+      returned: success
+      type: bool
+    enabled:
+      <<: *names
+      description: Those that were enabled.
+    started:
+      <<: *names
+      description: Those that were started, or started again.
+    removed:
+      <<: *names
+      description: Those that were removed.
 """
 
+import json
 import os
 import re
 import shutil
@@ -158,12 +236,13 @@ from pathlib import PurePath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _compose, _systemd
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed, Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
 
 FOLDER_MODE = 0o700
 COPY = "%s"
-VALIDATE_SECONDS = 300
+PROGRAM_SECONDS = 300
 SHOWN_CHARACTERS = 2000
 MASK = "********"
 # Masking shorter ones would shred the text, and where the masks fall would tell what they hide.
@@ -273,18 +352,38 @@ def masked(text: str, contents: Sequence[str]) -> str:
     return re.sub("|".join(map(re.escape, words)), MASK, text) if words else text
 
 
-def validate(runner: Run, command: Sequence[str], base: str, wanted: Sequence[Entry]) -> None:
-    """Let the command look at a copy of what is wanted."""
+def validate(runner: Run, commands: Sequence[Sequence[str]], base: str, wanted: Sequence[Entry]) -> None:
+    """Let the commands look at a copy of what is wanted, up to the first that refuses it."""
     with scratch_folder(base) as scratch:
         lay_out(base, scratch, wanted)
-        done = runner([word.replace(COPY, scratch) for word in command], timeout=VALIDATE_SECONDS)
+        for command in commands:
+            done = runner([str(word).replace(COPY, scratch) for word in command], timeout=PROGRAM_SECONDS)
+            if done.code != 0:
+                raise refusal(command[0], done, base, scratch, wanted)
+
+
+def refusal(program: str, done: Completed, base: str, scratch: str, wanted: Sequence[Entry]) -> FileSetError:
+    """Tell what a program does not like, without what the files hold."""
+    said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
+    shown = masked(said.replace(scratch, base), [one.content for one in wanted if one.content is not None])
+    return FileSetError(
+        f"{program} refuses what was to be written to {base} (exit code {done.code}); nothing was changed. "
+        f"{shown[-SHOWN_CHARACTERS:]}".strip()
+    )
+
+
+def applied(runner: Run, command: Sequence[str]) -> dict[str, Any]:
+    """Let a program bring about what the files say, and give what it tells."""
+    done = runner(command, timeout=PROGRAM_SECONDS)
     if done.code != 0:
-        said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
-        shown = masked(said.replace(scratch, base), [one.content for one in wanted if one.content is not None])
+        raise FileSetError(f"{' '.join(command)}: {done.error[-SHOWN_CHARACTERS:]}")
+    try:
+        told = json.loads(done.stdout)
+        return {**told, "changed": bool(told["changed"])}
+    except (ValueError, TypeError, KeyError):
         raise FileSetError(
-            f"{command[0]} refuses what was to be written to {base} (exit code {done.code}); nothing was changed. "
-            f"{shown[-SHOWN_CHARACTERS:]}".strip()
-        )
+            f"{' '.join(command)} does not tell in JSON whether it changed something: {done.stdout[-SHOWN_CHARACTERS:]}"
+        ) from None
 
 
 def main() -> None:
@@ -316,7 +415,11 @@ def main() -> None:
                     "shown": {"type": "bool", "default": False},
                 },
             },
-            "validate": {"type": "list", "elements": "str", "default": []},
+            "validate": {"type": "list", "elements": "list", "default": []},
+            "apply": {"type": "list", "elements": "str", "default": []},
+            "compose": {"type": "bool", "default": False},
+            "units": _systemd.UNITS,
+            "absent_units": _systemd.ABSENT,
         },
         supports_check_mode=True,
     )
@@ -324,7 +427,7 @@ def main() -> None:
     hidden = [option["content"] for option in module.params["files"] if not option["shown"]]
     shown = {option["path"] for option in module.params["files"] if option["shown"]}
     module.no_log_values.intersection_update(hidden)
-    base, command = module.params["path"], module.params["validate"]
+    base, commands = module.params["path"], module.params["validate"]
     # The mode of makedirs is for the last folder only; those above it are made by this.
     os.umask(0o077)
     fresh = not os.path.isdir(base)
@@ -332,21 +435,34 @@ def main() -> None:
     try:
         inside = [*map(entry, module.params["folders"]), *map(entry, module.params["files"])]
         if fresh and not module.params["manage_folder"]:
-            raise FileSetError(f"{base} must be there; it is no folder of ours")
+            raise FileSetError(f"{base} must exist, because manage_folder is false")
         wanted = [folder, *inside] if module.params["manage_folder"] else inside
         present = {one.path: found(base, one) for one in wanted}
         differing = [one for one in wanted if present[one.path] != one]
-        if command and any(one.content is not None for one in differing):
-            validate(run, command, base, inside)
+        if commands and any(one.content is not None for one in differing):
+            validate(run, commands, base, inside)
         if not module.check_mode:
             for one in differing:
                 apply_entry(base, one, present[one.path])
         modified = modification_times(base, inside)
-    except FileSetError as error:
+        pending = module.check_mode and bool(differing)
+        told = applied(run, module.params["apply"]) if module.params["apply"] and not pending else {}
+        asked = module.params["compose"] and not differing
+        project = _compose.look(run, base) if asked else dict(_compose.UNSETTLED)
+        follow = project["settled"] or not module.params["compose"]
+        done = _systemd.bring_about(
+            _systemd.Systemd(run),
+            _systemd.FOLDER,
+            [_systemd.Unit(**row) for row in module.params["units"] if follow],
+            module.params["absent_units"] if follow else [],
+            dry=module.check_mode,
+        )
+    except (FileSetError, _systemd.UnitError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or base}: {error.strerror}")
 
+    units_changed, unit_diffs = done.pop("changed"), done.pop("diff")
     before = {one.path: present[one.path] for one in differing}
     texts = [
         {
@@ -359,7 +475,7 @@ def main() -> None:
         if one.path in shown and getattr(before[one.path], "content", None) != one.content
     ]
     module.exit_json(
-        changed=bool(differing),
+        changed=bool(differing) or bool(told.get("changed")) or units_changed,
         fresh=fresh,
         written=[one.path for one in differing],
         modified=modified,
@@ -374,7 +490,11 @@ def main() -> None:
                 },
             },
             *texts,
+            *unit_diffs,
         ],
+        applied=told,
+        compose=project,
+        units=done,
     )
 
 

@@ -11,7 +11,8 @@ description:
   - Reads versions, states, logs and files of an installation on this host, and changes nothing.
   - Every secret that the host has is replaced by C(***). These are the values in the secrets file, the tokens, and
     what looks like a secret in environment files and in the environment of containers. Keys and tokens of Trigger.dev,
-    passwords in addresses and private keys are replaced, too.
+    passwords in addresses, hashes of passwords and private keys are replaced, too. So are the secrets of receivers of
+    alerts, and the environment of the gateway.
   - A program that is missing or fails is told in the text of its own entry, so that one fault does not hide the others.
 options:
   path:
@@ -30,6 +31,22 @@ options:
     description: KiB of each entry. Of a longer one the end is kept.
     type: int
     default: 256
+  asked_at:
+    description:
+      - Unix time of the controller when it asks, in seconds. The entry C(host/clock.txt) compares it with this host's.
+    type: float
+  checks:
+    description:
+      - What the status has found. The same rows come back without the secrets of this host, which are looked for in
+        every text in them. As they are given, neither logs of the host nor the result show them.
+    type: list
+    elements: dict
+    default: []
+  collected:
+    description:
+      - Whether anything is collected. V(false) takes secrets out of O(checks), and does nothing else.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes.info
 author:
@@ -41,18 +58,26 @@ EXAMPLES = r"""
   selfhosted.trigger_dev.host_diagnosis_info:
     path: /opt/trigger
     secrets_file: /opt/trigger/secrets.json
+    asked_at: "{{ now().timestamp() }}"
   register: diagnosis
 """
 
 RETURN = r"""
 host_diagnosis:
   description: One text with a list of its entries, and each entry below a line that begins with C(=====).
-  returned: success
+  returned: if O(collected)
   type: str
+checks:
+  description: The rows of O(checks), without secrets.
+  returned: success
+  type: list
+  elements: dict
 """
 
 import json
 import re
+import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +134,25 @@ SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN", re.IGNORE
 # What such a name may have beside a secret. Masked, it would be masked everywhere.
 PLAIN = re.compile(r"true|false|yes|no|none|enforce|\d{0,7}", re.IGNORECASE)
 ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
-USER_IN_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)([^\s@/\"']+)@", re.IGNORECASE)
+# Only from the start of a word on: a long one would be read again from each of its letters.
+USER_IN_ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z0-9+.-]+://[^\s:/@\"']*:)([^\s@/\"']+)@", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 AUTHORIZATION = re.compile(
     r"((?:authorization|x-amz-security-token)[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)[^\s\"',}]+", re.IGNORECASE
+)
+# As Prometheus and ClickHouse take passwords in their own configurations.
+NAMED = re.compile(
+    r"(^[ \t]*(?:- )?(?:password|credentials|bearer_token|client_secret|secret_key|access_key):[ \t]+)\S.*$",
+    re.MULTILINE,
+)
+ELEMENT = re.compile(r"(<(password\w*|secret_access_key|access_key_id)>)[^<]+(?=</\2>)")
+# Of bcrypt: passwords that people choose can be guessed by it.
+HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+# Files of which each is one secret.
+SECRET_FILES = (
+    *("webapp/shared/*", "webapp/worker_groups/*", "monitoring/*/password", "monitoring/grafana/secrets/*"),
+    *("monitoring/prometheus/webapp", "monitoring/prometheus/clickhouse"),
+    *(f"monitoring/alertmanager/{name}" for name in ("*.url", "*.token", "smtp_password")),
 )
 KIB = 1024
 
@@ -159,6 +199,18 @@ def of_environment(text: str) -> Iterator[str]:
             yield secret
 
 
+def of_gateway(text: str) -> Iterator[str]:
+    """Give the values of the gateway's environment (gateway_extra_env), which is secret as a whole, in both forms."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.splitlines()
+    for value in (word.partition("=")[2] for word in words):
+        if not PLAIN.fullmatch(value):
+            yield value
+            yield shlex.quote(value)
+
+
 def known_secrets(wanted: Parameters) -> set[str]:
     """Give every secret that the files of this host hold."""
     folder = Path(wanted.path)
@@ -169,16 +221,19 @@ def known_secrets(wanted: Parameters) -> set[str]:
     found |= {target.get("key", ""), *leaves(target.get("environment", {}))}
     for path in sorted(folder.glob("**/*.env")):
         found |= set(of_environment(text_of(path)))
-    for path in [*folder.glob("webapp/shared/*"), *folder.glob("webapp/worker_groups/*")]:
+    for path in (path for pattern in SECRET_FILES for path in folder.glob(pattern)):
         if path.is_file():
             found.add(text_of(path).strip())
+    found |= set(of_gateway(text_of(folder / "gateway/config/environment")))
     return {secret for secret in found if secret}
 
 
 def masked(text: str, secrets: set[str]) -> str:
     text = PRIVATE_KEY.sub(MASK, text)
     text = USER_IN_ADDRESS.sub(rf"\g<1>{MASK}@", text)
-    text = AUTHORIZATION.sub(rf"\g<1>{MASK}", text)
+    for pattern in (AUTHORIZATION, NAMED, ELEMENT):
+        text = pattern.sub(rf"\g<1>{MASK}", text)
+    text = HASH.sub(MASK, text)
     return redact(text, secrets)
 
 
@@ -217,15 +272,36 @@ def containers(runner: Run, lines: int, secrets: set[str]) -> Iterator[tuple[str
             yield "engine/replication-slots.txt", told(runner, query)
 
 
-def collect(runner: Run, wanted: Parameters) -> dict[str, str]:
-    """Collect everything, then take the secrets out: the last container may have one that stands in the first log."""
-    secrets = known_secrets(wanted)
+def clock(asked_at: float, now: float) -> str:
+    """Compare the clock of the controller with that of this host."""
+    asked, here = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)) for moment in (asked_at, now))
+    return f"controller: {asked}\nthis host: {here}\n{now - asked_at:+.1f} s, of which the call itself took some\n"
+
+
+def collect(runner: Run, wanted: Parameters, secrets: set[str]) -> dict[str, str]:
+    """Collect everything, then take the secrets out: the last container may have one that stands in the first log.
+
+    Those that are found on the way are added to the secrets.
+    """
     found = {name: told(runner, command) for name, command in COMMANDS.items()}
     found |= {name: told(runner, [*command, f"--lines={wanted.lines}"]) for name, command in LOGS.items()}
     found["engine/daemon.json"] = text_of(Path(DAEMON))
     found |= dict(files(wanted))
     found |= dict(containers(runner, wanted.lines, secrets))
     return {name: shortened(masked(text, secrets), wanted.max_kib * KIB) for name, text in found.items()}
+
+
+def masked_checks(checks: Sequence[Mapping[str, Any]], secrets: set[str]) -> list[dict[str, Any]]:
+    """Take the secrets out of every text in the rows, however deep it is."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: without(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [without(each) for each in value]
+        return masked(value, secrets) if isinstance(value, str) else value
+
+    return [without(row) for row in checks]
 
 
 def written(found: Mapping[str, str]) -> str:
@@ -245,12 +321,25 @@ def main() -> None:
             "secrets_file": {"type": "path", "required": True, "no_log": False},
             "lines": {"type": "int", "default": 500},
             "max_kib": {"type": "int", "default": 256},
+            "asked_at": {"type": "float"},
+            "checks": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+            "collected": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     given = module.params
     wanted = Parameters(given["path"], given["secrets_file"], given["lines"], given["max_kib"])
-    module.exit_json(changed=False, host_diagnosis=written(collect(run, wanted)))
+    # Each text of the rows would be masked wherever it appears, also in what was collected. So masking ends here: what
+    # goes out has gone through masked, and the echo of the arguments goes out without them.
+    module.no_log_values.clear()
+    hidden = {"module_args": {**given, "checks": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}}
+    secrets = known_secrets(wanted)
+    if not given["collected"]:
+        module.exit_json(changed=False, checks=masked_checks(given["checks"], secrets), invocation=hidden)
+    clocks = {} if given["asked_at"] is None else {"host/clock.txt": clock(given["asked_at"], time.time())}
+    entries = clocks | collect(run, wanted, secrets)
+    checks = masked_checks(given["checks"], secrets)
+    module.exit_json(changed=False, host_diagnosis=written(entries), checks=checks, invocation=hidden)
 
 
 if __name__ == "__main__":

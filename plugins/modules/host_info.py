@@ -6,10 +6,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_info
 version_added: 0.1.0
-short_description: Measure a host, and whether it can reach what it will have to call
+short_description: Look at a host, and whether it can reach what it will have to call
 description:
-  - Reads processors, memory, free disk space, architecture and clock of the host, and tries to connect to each of the
-    given addresses. Nothing is sent to them.
+  - Reads processors, memory, free disk space, architecture, clock and listening ports of the host, and tries to connect
+    to each of the given addresses. Nothing is sent to them.
+  - Tells what of the given files is there, and what Docker Engine has, see O(engine).
+  - One task for all of it, because each task on each host costs about a second.
   - Needs nothing but Python on the host, in particular no Docker Engine. It judges nothing; the filter
     P(selfhosted.trigger_dev.host_problems#filter) does.
 options:
@@ -46,6 +48,23 @@ options:
       - Given back in RV(host.clock), so that the clocks can be compared.
       - Unset means that the host's own time is given back.
     type: float
+  engine:
+    description:
+      - Ask Docker Engine for its state, its published ports and its networks. Nothing is told where there is no
+        C(docker).
+      - The folders in which it keeps images are looked at like those of O(paths).
+    type: bool
+    default: false
+  images:
+    description: References of images of which to tell those that the engine lacks.
+    type: list
+    elements: str
+    default: []
+  globs:
+    description: Absolute paths with wildcards, of which to tell the files and folders that are there.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes.info
 author:
@@ -62,6 +81,8 @@ EXAMPLES = r"""
     sources:
       control: control.example.com
     asked_at: "{{ now().timestamp() }}"
+    engine: true
+    globs: [/opt/trigger/*/compose.yml]
   register: measured
 """
 
@@ -89,12 +110,19 @@ host:
       type: int
       returned: always
       sample: 1500
+    machine:
+      description:
+        - Text that two hosts have in common only if they are the same machine, until its next start.
+        - Clones of a machine have different ones. Empty where the kernel does not tell.
+      type: str
+      returned: always
+      sample: 3c1f5a4e-8d0f-4c8e-9a53-0d1d8a1f5a77 net:[4026531840] pid:[4026531836]
     apparmor:
       description: Whether AppArmor is enabled in the kernel, and programs of this host can load profiles.
       type: bool
       returned: always
     disks:
-      description: One entry for each of O(paths).
+      description: One entry for each of O(paths), and with O(engine) for its folders.
       type: list
       elements: dict
       returned: always
@@ -139,6 +167,51 @@ host:
       type: dict
       returned: always
       sample: {control: 192.0.2.17}
+    listening:
+      description: TCP ports that programs of this host listen on, on any address.
+      type: list
+      elements: int
+      returned: always
+      sample: [22, 8030]
+    own_addresses:
+      description: IPv4 addresses of the host, on which it can listen. Empty where the kernel does not tell them.
+      type: list
+      elements: str
+      returned: always
+      sample: [127.0.0.1, 192.0.2.17]
+    found:
+      description: Paths that match one of O(globs).
+      type: list
+      elements: str
+      returned: always
+    engine:
+      description: What C(docker info) says. Empty without O(engine), and where there is no C(docker).
+      type: dict
+      returned: always
+    missing_images:
+      description: Those of O(images) that the engine does not have. Empty where no engine answers.
+      type: list
+      elements: str
+      returned: always
+    published:
+      description: Ports of this host that running containers publish.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        port:
+          description: The port.
+          type: int
+          returned: always
+        project:
+          description: Compose project of the container. Empty for one that Compose has not made.
+          type: str
+          returned: always
+    networks:
+      description: Networks that a role of this collection has made, by the label C(dev.trigger.ansible/role).
+      type: dict
+      returned: always
+      sample: {trigger-runner: supervisor}
     clock:
       description: Unix times in seconds.
       type: dict
@@ -158,6 +231,8 @@ host:
           returned: always
 """
 
+import glob
+import json
 import os
 import re
 import socket
@@ -174,12 +249,25 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _python  # noqa: F401 (first of all)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor import ENABLED, PROFILES, kernel_has_it
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 
 # Names of the kernel -> names of Docker.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 MEMORY = Path("/proc/meminfo")
 ROUTES = Path("/proc/net/route")
 INTERFACES = Path("/sys/class/net")
+SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+TREE = Path("/proc/net/fib_trie")
+# A leaf of that file, and what the kernel says below it of an address of its own.
+OWN = re.compile(r"[|]-- ([0-9.]+)\n(?:\s+/[0-9]+ .*\n)*?\s+/32 host LOCAL$", re.MULTILINE)
+LISTENS = "0A"  # state of a socket, as these files have it
+NO_PROGRAM = 127
+# From engine 29 on images are usually in the store of containerd.
+CONTAINERD = "/var/lib/containerd"
+NOTHING: Mapping[str, Any] = {"engine": {}, "missing_images": [], "published": [], "networks": {}}
+PROJECT, ROLE = "com.docker.compose.project", "dev.trigger.ansible/role"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+NAMESPACES = Path("/proc/self/ns")
 RESOLVER_FACTOR = 2
 # Port of the discard service; a route has no port, but the call wants one.
 ANY_PORT = 9
@@ -200,6 +288,9 @@ class Parameters:
     sources: Mapping[str, str]
     timeout: int
     asked_at: float | None
+    engine: bool = False
+    images: Sequence[str] = ()
+    globs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -243,14 +334,16 @@ def address(text: str) -> Address:
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    relative = [path for path in params["paths"] if not path.startswith("/")]
-    if relative:
-        raise ValueError(f"paths must be absolute: {', '.join(relative)}")
+    for option in ("paths", "globs"):
+        relative = [path for path in params[option] if not path.startswith("/")]
+        if relative:
+            raise ValueError(f"{option} must be absolute: {', '.join(relative)}")
     if params["timeout"] < 1:
         raise ValueError("timeout must be at least 1 second")
     addresses = {name: address(str(text)) for name, text in params["addresses"].items()}
     sources = {name: str(host) for name, host in params["sources"].items()}
-    return Parameters(params["paths"], addresses, sources, params["timeout"], params["asked_at"])
+    same = {name: params[name] for name in ("paths", "timeout", "asked_at", "engine", "images", "globs")}
+    return Parameters(addresses=addresses, sources=sources, **same)
 
 
 def architecture(machine: str) -> str:
@@ -274,12 +367,76 @@ def default_mtu(routes: str, interfaces: Path) -> int:
         return 0
 
 
+def machine(boot: Path, namespaces: Path) -> str:
+    """Name the running kernel and what of it is seen here.
+
+    Not by /etc/machine-id, which clones have in common. Containers with an init of their own share a kernel, and are
+    told apart by their namespaces.
+    """
+    try:
+        return " ".join([boot.read_text().strip(), *(os.readlink(namespaces / name) for name in ("net", "pid"))])
+    except OSError:
+        return ""
+
+
 def disk(path: str) -> Disk:
     existing = Path(path)
     while not existing.exists():
         existing = existing.parent
     system = os.statvfs(existing)
     return Disk(path, system.f_bavail * system.f_frsize // 2**20)
+
+
+def listening(tables: Sequence[str]) -> list[int]:
+    """Find the ports in /proc/net/tcp: number, local address:port, remote one, state, ..."""
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return sorted({int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == LISTENS})
+
+
+def own_addresses(tree: str) -> list[str]:
+    """Find the addresses of this host in /proc/net/fib_trie, which has each twice."""
+    return list(dict.fromkeys(OWN.findall(tree)))
+
+
+def published(runner: Run) -> list[dict[str, Any]]:
+    """List the ports that containers are to publish: one that is being started again has none at the moment."""
+    ids = runner(["docker", "ps", "--quiet"]).stdout.split()
+    # One that is gone by now makes it fail, and the others are told all the same.
+    rows = json.loads(runner(["docker", "container", "inspect", *ids]).stdout or "[]") if ids else []
+    found = {
+        (int(binding["HostPort"]), str((row["Config"]["Labels"] or {}).get(PROJECT, "")))
+        for row in rows
+        for bindings in (row["HostConfig"]["PortBindings"] or {}).values()
+        for binding in bindings or []
+        if binding["HostPort"].isdigit()
+    }
+    return [{"port": port, "project": project} for port, project in sorted(found)]
+
+
+def networks(runner: Run) -> dict[str, str]:
+    label = '{{.Name}} {{.Label "' + ROLE + '"}}'
+    listed = runner(["docker", "network", "ls", "--filter", f"label={ROLE}", "--format", label]).stdout
+    return {name: role for name, _, role in (line.partition(" ") for line in listed.splitlines())}
+
+
+def engine(runner: Run, images: Sequence[str]) -> Mapping[str, Any]:
+    """Tell what the engine has. `docker info` says something of one that does not answer, too."""
+    done = runner(["docker", "info", "--format", "{{json .}}"])
+    if done.code == NO_PROGRAM:
+        return NOTHING
+    if done.code != 0 and not done.stdout.strip():
+        raise ValueError(f"docker info: {done.error}")
+    info = json.loads(done.stdout)
+    if done.code != 0 or not info.get("ServerVersion"):
+        # Newer command lines tell on standard error alone that no engine answers, and some end with 0.
+        errors = info.get("ServerErrors") or [text for text in [done.stderr.strip()] if text]
+        return {**NOTHING, "engine": {**info, "ServerErrors": errors}}
+    return {
+        "engine": info,
+        "missing_images": [one for one in images if runner(["docker", "image", "inspect", one]).code != 0],
+        "published": published(runner),
+        "networks": networks(runner),
+    }
 
 
 def resolve(target: Address) -> list[str]:
@@ -364,17 +521,24 @@ def look_around(wanted: Parameters, network: Network) -> tuple[dict[str, Reach],
     return dict(reached), dict(sources)
 
 
-def measure(wanted: Parameters, network: Network, clock: Callable[[], float]) -> dict[str, Any]:
+def measure(wanted: Parameters, network: Network, clock: Callable[[], float], runner: Run) -> dict[str, Any]:
     began_at = clock()
     reached, sources = look_around(wanted, network)
+    asked = engine(runner, wanted.images) if wanted.engine else NOTHING
+    folders = [asked["engine"].get("DockerRootDir"), CONTAINERD] if asked["engine"] else []
     return {
+        **asked,
+        "listening": listening([path.read_text() for path in SOCKETS if path.exists()]),
+        "own_addresses": own_addresses(TREE.read_text() if TREE.exists() else ""),
+        "found": sorted({path for pattern in wanted.globs for path in glob.glob(pattern)}),
         "architecture": architecture(os.uname().machine),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mib": memory_mib(MEMORY.read_text()),
-        "disks": [asdict(disk(path)) for path in wanted.paths],
+        "disks": [asdict(disk(path)) for path in dict.fromkeys([*wanted.paths, *filter(None, folders)])],
         "addresses": {name: asdict(row) for name, row in reached.items()},
         "sources": sources,
         "mtu": default_mtu(ROUTES.read_text() if ROUTES.exists() else "", INTERFACES),
+        "machine": machine(BOOT, NAMESPACES),
         "apparmor": kernel_has_it(ENABLED, PROFILES),
         "clock": {
             "asked_at": began_at if wanted.asked_at is None else wanted.asked_at,
@@ -392,11 +556,14 @@ def main() -> None:
             "sources": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 3},
             "asked_at": {"type": "float"},
+            "engine": {"type": "bool", "default": False},
+            "images": {"type": "list", "elements": "str", "default": []},
+            "globs": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     try:
-        host = measure(parameters(module.params), Network(resolve, connect, route), time.time)
+        host = measure(parameters(module.params), Network(resolve, connect, route), time.time, run)
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"Cannot measure the host: {error}")
     module.exit_json(changed=False, host=host)

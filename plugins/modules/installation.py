@@ -12,7 +12,7 @@ description:
     all of its files.
   - It goes by marks, not by the inventory. Units have the header of this collection, containers and networks its
     label. Task containers are found by their networks. So it works on hosts that are deployed by half, too.
-  - What others have put on the host stays. A container of theirs on a network of ours is only disconnected.
+  - What others have put on the host stays. Their containers on networks of the installation are only disconnected.
   - The engine, its C(daemon.json) and the rules of the firewall stay, too. Other modules see to them.
 attributes:
   check_mode:
@@ -42,12 +42,15 @@ options:
   image_prefixes:
     description:
       - Beginnings of image references. With O(data) these images are removed, and those of the containers. What a
-        container of others uses stays.
+        container of others uses stays. One that names only the default registry of the engine, such as docker.io/,
+        stands for no image.
     type: list
     elements: str
     default: []
   runner_pattern:
-    description: Regular expression for the names of task containers. They are removed if they are on a network of ours.
+    description:
+      - Regular expression for the names of task containers.
+      - They are removed if they are on a network of the installation.
     type: str
     default: ^runner-
 extends_documentation_fragment:
@@ -199,13 +202,18 @@ def inside(folder: str | None, path: str) -> bool:
 
 def unused(host: Host, prefixes: Sequence[str], used: set[str], staying: set[str]) -> list[str]:
     """Name the images of our containers and those with a prefix, but for what containers of others have."""
-    beginnings = tuple(re.sub(DEFAULT_REGISTRY, "", prefix) for prefix in prefixes)
+    # Of a prefix that names only the default registry nothing is left, and every name begins with that.
+    beginnings = tuple(filter(None, (re.sub(DEFAULT_REGISTRY, "", prefix) for prefix in prefixes)))
     found = []
-    for row in host.inspect("image", host.listed("image", "ls", "--quiet", "--no-trunc")):
+    # From version 29 on the command line lists images without a name only with --all. An older one then lists layers of
+    # builds, too, which are images that others begin with. They go with the last of these, and not before it.
+    rows = host.inspect("image", host.listed("image", "ls", "--all", "--quiet", "--no-trunc"))
+    parents = {row.get("Parent") for row in rows}
+    for row in rows:
         tags = [tag for tag in row.get("RepoTags") or [] if tag != "<none>:<none>"]
         names = tags + [name.partition("@")[0] for name in row.get("RepoDigests") or []]
         ours = row["Id"] in used or any(name.startswith(beginnings) for name in names)
-        if ours and row["Id"] not in staying:
+        if ours and row["Id"] not in staying and (tags or row["Id"] not in parents):
             found += tags or [row["Id"]]
     return sorted(found)
 

@@ -125,6 +125,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection
     ServiceError,
     with_advice,
 )
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._container_address import container_address
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._postgres import Row, Server, ask, number, parse
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import SecretFileError
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_file import read as read_secrets
@@ -200,14 +201,6 @@ def found(row: Row) -> Found:
     )
 
 
-def address(container: str, runner: Run) -> str:
-    """Give the address of a running container, or nothing (also where there is no engine at all)."""
-    # The kernel takes connections for a paused one, which answers none.
-    template = "{{if not .State.Paused}}{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}{{end}}"
-    done = runner(["docker", "container", "inspect", "--format", template, container])
-    return (done.stdout.split() or [""])[0] if done.code == 0 else ""
-
-
 def password(wanted: Parameters) -> str:
     if wanted.secrets_file is None:
         return wanted.password or ""
@@ -221,7 +214,8 @@ def place(wanted: Parameters, runner: Run) -> Server | None:
     server = parse(wanted.url, wanted.ca_certificates)
     if wanted.container is None:
         return server
-    host = address(wanted.container, runner)
+    # Nothing also where there is no engine at all.
+    host, _ = container_address(wanted.container, runner)
     return replace(server, endpoint=replace(server.endpoint, host=host)) if host else None
 
 

@@ -22,7 +22,7 @@ attributes:
     description: Shows the lines of C(/etc/hosts) and the certificates, which are no secret.
 options:
   registry:
-    description: The registry as it stands in image references, C(host[:port]).
+    description: The registry as image references name it, C(host[:port]).
     type: str
     required: true
   address:
@@ -170,7 +170,7 @@ def wanted_files(wanted: Parameters) -> dict[Path, str]:
         # Somebody else's file that says the same is as good.
         if not set(certificates(wanted.ca_certificates)) <= set(certificates(present)):
             raise RegistryError(
-                f"{path} was put there by somebody else, and does not hold the CA of {wanted.registry}. "
+                f"{path} was not written by this module, and does not hold the CA of {wanted.registry}. "
                 "Remove it, or add the CA to it."
             )
     elif present != text:

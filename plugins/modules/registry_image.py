@@ -111,6 +111,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._connection import ServiceError
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._container_address import container_address
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._registry import RegistryError, host_of
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._registry_api import Registry, add_zstd_layer
 
@@ -188,13 +189,13 @@ def passage(host: str, port: int) -> Iterator[str]:
 
 
 def address_of(container: str, runner: Run) -> str:
-    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-    done = runner(["docker", "inspect", "--type", "container", "--format", template, container])
-    if done.code != 0 or not done.stdout.split():
+    found, done = container_address(container, runner)
+    if not found:
+        why = f" ({done.error})" if done.code != 0 else ""
         raise RegistryError(
-            f"The container {container} of the registry does not run on this host ({done.error}). Deploy the registry."
+            f"The container {container} of the registry does not run on this host{why}. Deploy the registry."
         )
-    return done.stdout.split()[0]
+    return found
 
 
 def bring(wanted: Parameters, registry: str, runner: Run) -> bool:

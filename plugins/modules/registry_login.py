@@ -25,7 +25,7 @@ attributes:
     description: Linux with the command line of Docker.
 options:
   registry:
-    description: The registry as it stands in image references, C(host[:port]).
+    description: The registry as image references name it, C(host[:port]).
     type: str
     required: true
   username:
@@ -114,8 +114,8 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Docker daemon|permission denied",
-        "The Docker Engine of this host cannot be used by whoever logs in. Is it running, and is the user in the group "
-        "docker?",
+        "The Docker Engine of this host cannot be used by the user who logs in. Is it running, and is the user in the "
+        "group docker?",
     ),
     (
         r"unknown authority|certificate signed by",

@@ -9,8 +9,8 @@ version_added: 0.1.0
 short_description: Replace a lost replication slot of the webapp's database
 description:
   - Runs on the control host. A slot is lost when the server has removed what its reader had not read yet.
-    Nobody can read such a slot again.
-  - Removes a lost slot, and creates it anew. A slot that is missing is created.
+    Such a slot cannot be read again.
+  - Removes a lost slot, and creates it again. A slot that is missing is created.
   - A slot that can be read is left as it is.
   - The reader of a slot gives up when the slot is lost. Restart it if RV(replication_slot.read) is false.
 attributes:
@@ -31,7 +31,7 @@ options:
     type: bool
     default: true
   timeout:
-    description: Seconds to wait for the reader of a slot that nobody reads. It may be starting.
+    description: Seconds to wait for the reader of a slot that no service reads. It may be starting.
     type: int
     default: 10
   state:

@@ -60,11 +60,11 @@ checks:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check, size
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     ARGUMENT_SPEC,
@@ -72,14 +72,10 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database i
     DatabaseError,
     database,
 )
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import size
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._slots import QUERY
 
 # What the server has to keep begins where the slot would restart; that is what fills the disk.
-QUERY = """
-SELECT slot_name AS name, active, wal_status AS wal,
-  pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS lag
-FROM pg_replication_slots WHERE database = current_database()
-"""
-
 CURE = "The playbook replication_repair"
 
 
@@ -102,7 +98,7 @@ def check_slot(slot: Mapping[str, Any] | None, lag_max_bytes: int) -> tuple[bool
         return False, f"is lost: the server has removed what was not read yet. {CURE} replaces it"
     behind = f"{size(lag)} behind"
     if not slot["active"]:
-        return False, f"nobody reads it, {behind}. {CURE} restarts its reader"
+        return False, f"no service reads it, {behind}. {CURE} restarts its reader"
     return (
         (True, f"active, {behind}") if lag <= lag_max_bytes else (False, f"{behind}, more than {size(lag_max_bytes)}")
     )
@@ -128,7 +124,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     checks = look(parameters(module.params), run)
-    module.exit_json(changed=False, checks=[asdict(check) for check in checks])
+    module.exit_json(changed=False, checks=[check.row for check in checks])
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ options:
     description:
       - Secrets that cannot be changed once they are stored. The name is the key, the value is a sentence for the error
         message that says what would be lost, and which variable to unset.
-      - A stored secret that was lost from the file cannot be told from a new one, and is generated anew
+      - A stored secret that was lost from the file cannot be told from a new one, and is generated again
         unless O(in_use) tells them apart.
     type: dict
     default: {}
@@ -60,7 +60,7 @@ options:
         C(loss). C(path) is a text file. C(starts) is the beginning of the line in it that stands for the secret.
         C(loss) is a sentence for the error message that says what another value would mean.
       - A secret that is neither stored nor given, and for which there is such a line, is an error.
-        It is never generated anew.
+        It is never generated again.
     type: dict
     default: {}
   rotation_allowed:
@@ -69,6 +69,12 @@ options:
         Otherwise one that is not complete is an error.
     type: bool
     default: false
+  beside:
+    description:
+      - Files whose content is secret, too, by any name. Their text is returned in RV(secret_file.beside).
+      - One task for all of them, because each task on each host costs about a second.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes
 author:
@@ -109,6 +115,14 @@ secret_file:
     secrets:
       description: All secrets in the file, by name. Not masked, since they are needed.
       type: dict
+      returned: success
+    beside:
+      description: Text of each of O(beside), by its name. Empty for one that does not exist.
+      type: dict
+      returned: success
+    settled:
+      description: Whether the file was there already, with all of it, and with the right owner and mode.
+      type: bool
       returned: success
 created:
   description: Names of the secrets that were not in the file before.
@@ -262,6 +276,15 @@ def store(path: str, found: Stored, decided: Plan) -> None:
         os.chmod(path, MODE)
 
 
+def text(path: str) -> str:
+    """Give what a file holds. A line that is no UTF-8 is of no use to the caller."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -272,6 +295,7 @@ def main() -> None:
             "immutable": {"type": "dict", "default": {}},
             "in_use": {"type": "dict", "default": {}},
             "rotation_allowed": {"type": "bool", "default": False},
+            "beside": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -284,19 +308,20 @@ def main() -> None:
         decided = plan(found.secrets, wanted, hexadecimal)
         target = Stored(True, MODE, os.geteuid(), os.getegid(), decided.secrets)
         changed = found != target
+        beside = {name: text(place) for name, place in module.params["beside"].items()}
         if changed and not module.check_mode:
             store(path, found, decided)
     except SecretFileError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{path}: {error.strerror}")
+        module.fail_json(msg=f"{error.filename or path}: {error.strerror}")
 
     # Values of no_log options are masked wherever they appear in the result, and the caller needs them there.
     # So masking ends here, and the echo of the arguments goes out without them.
     module.no_log_values.clear()
     module.exit_json(
         changed=changed,
-        secret_file={"path": path, "secrets": dict(decided.secrets)},
+        secret_file={"path": path, "secrets": dict(decided.secrets), "settled": not changed, "beside": beside},
         created=decided.created,
         replaced=decided.replaced,
         diff={

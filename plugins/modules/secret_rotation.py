@@ -12,7 +12,7 @@ description:
     stack.
   - V(begun) generates new secrets and keeps them in a file beside the old ones. V(switched) makes services take them.
     V(complete) revokes the old ones and forgets them.
-  - A rotation that was interrupted goes on with the secrets that it has. It does not generate others.
+  - A rotation that was interrupted continues with the secrets that it has. It does not generate others.
   - The module returns secrets, so the result is hidden as with C(no_log). An error is shown.
 attributes:
   check_mode:

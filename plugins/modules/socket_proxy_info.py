@@ -88,7 +88,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -216,7 +216,7 @@ def main() -> None:
     )
     wanted = parameters(module.params)
     checks = [look(wanted, run, speak)] + ([refusals(run, wanted)] if wanted.minutes else [])
-    module.exit_json(changed=False, checks=[asdict(check) for check in checks])
+    module.exit_json(changed=False, checks=[check.row for check in checks])
 
 
 if __name__ == "__main__":

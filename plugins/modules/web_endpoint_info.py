@@ -48,6 +48,13 @@ options:
         description: What to do when the status is none that is ok.
         type: str
         default: ""
+      connect_to:
+        description:
+          - Name or IP address to connect to instead of the host in O(endpoints[].url), which is asked for all the same.
+            It tells what answers there, whatever the DNS and routers on the way do. IPv6 addresses are not tried then.
+          - Empty means that host.
+        type: str
+        default: ""
   ca_file:
     description: File on the host with certificates of CAs to trust beside those of the host. It may be missing.
     type: path
@@ -100,7 +107,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,6 +134,7 @@ class Wanted:
     statuses: Sequence[int]
     refused: Sequence[int]
     advice: str
+    connect_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,18 +150,19 @@ def named(url: str) -> str:
     return f"{parts.scheme} {parts.netloc}"
 
 
-def get(connection: http.client.HTTPConnection, path: str) -> int:
+def get(connection: http.client.HTTPConnection, path: str, host: str) -> int:
     with closing(connection):
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Host": host})
         return connection.getresponse().status
 
 
-def ask(url: str, ca: str, timeout: float) -> Answer:
+def ask(url: str, ca: str, timeout: float, place: str = "") -> Answer:
     parts = urlsplit(url)
     host, path = parts.hostname or "", parts.path or "/"
     if parts.scheme == "http":
-        return Answer(get(http.client.HTTPConnection(host, parts.port or 80, timeout=timeout), path))
-    wanted = Target(Endpoint(host, parts.port or 443, ca), host)
+        plain = http.client.HTTPConnection(place or host, parts.port or 80, timeout=timeout)
+        return Answer(get(plain, path, parts.netloc))
+    wanted = Target(Endpoint(host, parts.port or 443, ca), place or host)
     with handshake(wanted, trusted(wanted.endpoint), timeout) as secured:
         shown: Mapping[str, Any] = secured.getpeercert() or {}
         connection = http.client.HTTPConnection(host, parts.port or 443, timeout=timeout)
@@ -208,10 +217,11 @@ def check_answer(wanted: Wanted, answer: Answer, now: float) -> Check:
 
 def look(wanted: Wanted, ca: str, timeout: float, now: float) -> Check:
     parts = urlsplit(wanted.url)
-    target = Target(Endpoint(parts.hostname or "", parts.port or 443, ca), parts.hostname or "")
+    host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+    target = Target(Endpoint(host, parts.port or 443, ca), wanted.connect_to or host)
     try:
-        dead = dead_addresses(target.target, parts.port or (80 if parts.scheme == "http" else 443), timeout)
-        check = check_answer(wanted, ask(wanted.url, ca, timeout), now)
+        dead = [] if wanted.connect_to else dead_addresses(host, port, timeout)
+        check = check_answer(wanted, ask(wanted.url, ca, timeout, wanted.connect_to), now)
         if dead:
             detail = f"its IPv6 address does not answer ({', '.join(dead)}): remove the AAAA record from the DNS"
             return Check(check.what, False, f"{check.detail}; {detail}, for the gateway listens on IPv4 only")
@@ -238,6 +248,7 @@ def main() -> None:
                     "statuses": {"type": "list", "elements": "int", "default": []},
                     "refused": {"type": "list", "elements": "int", "default": []},
                     "advice": {"type": "str", "default": ""},
+                    "connect_to": {"type": "str", "default": ""},
                 },
             },
             "ca_file": {"type": "path"},
@@ -250,7 +261,7 @@ def main() -> None:
     ca = file.read_text(encoding="utf-8") if file is not None and file.exists() else ""
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
         checks = list(pool.map(lambda row: look(row, ca, module.params["timeout"], time.time()), wanted))
-    module.exit_json(changed=False, checks=[asdict(check) for check in checks])
+    module.exit_json(changed=False, checks=[check.row for check in checks])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ module: worker_instance_info
 version_added: 0.1.0
 short_description: Read which workers are connected
 description:
-  - Runs on the control host. Reads the instances of a worker group, and the age of their heartbeats, from the database
-    of the webapp.
+  - Runs on the control host. Reads the instances of a worker group from the database of the webapp, and how long ago
+    the webapp heard of them.
   - Nothing else tells that a worker is connected. A supervisor whose token was refused stays up and healthy.
   - With O(max_age) it waits until each of the named instances has a heartbeat that is young enough.
-  - A supervisor sends its first heartbeat 30 seconds after its start, and then one every 30 seconds. A healthy age is
-    therefore 0 to 35 seconds.
+  - A supervisor connects when it starts, and sends a heartbeat every 30 seconds from then on. The webapp accepts
+    either only with the right token, and notes the time (read in its code, of 4.5.12). A healthy age of a heartbeat
+    is therefore 0 to 35 seconds.
 options:
   names:
     description:
@@ -22,7 +23,9 @@ options:
     type: list
     elements: str
   max_age:
-    description: Seconds that the last heartbeat of each of O(names) may be old. Unset means that nothing is required.
+    description:
+      - Seconds that the last heartbeat of each of O(names) may be old.
+      - Unset means that nothing is required.
     type: int
   timeout:
     description: Seconds to wait for O(max_age) to be met.
@@ -34,6 +37,25 @@ options:
         For supervisors that were just recreated.
     type: bool
     default: false
+  contact_before:
+    description:
+      - With O(only_new), RV(worker_instances[].last_contact_at) of each of O(names) before its supervisor was started.
+        An instance that was not there yet may be left out.
+      - That a supervisor has connected since then counts, too, so that nothing waits for its first heartbeat.
+        Heartbeats may still be those of the old one. That one connects again only if it restarts by itself meanwhile.
+    type: dict
+  accept_connected:
+    description:
+      - Whether an instance that has connected within O(max_age) counts, too, while it has sent no heartbeat yet.
+      - A supervisor that ends again and again before its first heartbeat counts then as well.
+    type: bool
+    default: false
+  failing:
+    description:
+      - Whether the module fails where O(max_age) is not met, or the database does not answer.
+      - When false, RV(checks) tells it.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes.info
   - selfhosted.trigger_dev.database
@@ -71,19 +93,56 @@ worker_instances:
       description: Age of the last heartbeat in seconds. V(null) if there never was one.
       type: float
       returned: always
+    last_contact_age_seconds:
+      description: Seconds since it connected or sent a heartbeat, whichever was later.
+      type: float
+      returned: always
+    last_contact_at:
+      description: Time (UTC) of that, in ISO 8601.
+      type: str
+      returned: always
+      sample: "2026-01-31T12:30:00.123Z"
+    connected_last:
+      description: Whether it has sent no heartbeat since it connected.
+      type: bool
+      returned: always
     created_at:
       description: Time (UTC) at which the instance connected for the first time, in ISO 8601.
       type: str
       returned: always
       sample: "2026-01-31T12:00:00Z"
+checks:
+  description: What was found with O(max_age), one for each of O(names).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: Which instance was looked at.
+      type: str
+      returned: always
+      sample: heartbeat of worker1
+    ok:
+      description: Whether it is as it must be.
+      type: bool
+      returned: always
+    warning:
+      description: That it has connected, and sent no heartbeat since.
+      type: bool
+      returned: when it is true
+    detail:
+      description: How long ago its last heartbeat was.
+      type: str
+      returned: always
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import (
     GROUP_ARGUMENT_SPEC,
@@ -91,18 +150,10 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database i
     DatabaseError,
     database,
 )
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import duration
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._worker_instance import Instance, of_group
 
 PAUSE_SECONDS = 2
-
-# The columns are timestamps without time zone, in UTC whatever the server's own zone is.
-QUERY = """
-SELECT w.name, g.name AS group_name,
-  round(extract(epoch FROM (now() AT TIME ZONE 'UTC') - w."lastHeartbeatAt")::numeric, 1)::float AS age,
-  to_char(w."createdAt", 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at
-FROM "WorkerInstance" w JOIN "WorkerInstanceGroup" g ON g.id = w."workerGroupId"
-WHERE g.name = :'group_name'
-ORDER BY w.name
-"""
 
 
 @dataclass(frozen=True)
@@ -113,25 +164,17 @@ class Parameters:
     max_age: int | None
     timeout: int
     only_new: bool = False
-
-
-@dataclass(frozen=True)
-class Instance:
-    name: str
-    group: str
-    last_heartbeat_age_seconds: float | None
-    created_at: str
+    contact_before: Mapping[str, str] | None = None
+    accept_connected: bool = False
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    return Parameters(
-        database(params), params["group"], params["names"], params["max_age"], params["timeout"], params["only_new"]
-    )
+    names = ("group", "names", "max_age", "timeout", "only_new", "contact_before", "accept_connected")
+    return Parameters(database(params), *(params[name] for name in names))
 
 
 def read(wanted: Parameters, runner: Run) -> list[Instance]:
-    rows = wanted.database.rows(runner, QUERY, group_name=wanted.group)
-    instances = [Instance(row["name"], row["group_name"], row["age"], row["created_at"]) for row in rows]
+    instances = of_group(wanted.database, runner, wanted.group)
     return [instance for instance in instances if wanted.names is None or instance.name in wanted.names]
 
 
@@ -147,19 +190,47 @@ def faults(instances: Sequence[Instance], wanted: Parameters, elapsed: float = 0
             result[name] = "never connected"
         else:
             age = found[name].last_heartbeat_age_seconds
-            if age is None:
-                result[name] = "connected, but never sent a heartbeat"
-            elif age > oldest:
-                result[name] = f"last heartbeat {age:.0f} s ago"
+            if (age is None or age > oldest) and not has_connected(found[name], wanted):
+                result[name] = without_heartbeat(found[name])
     return result
+
+
+def without_heartbeat(instance: Instance) -> str:
+    """Say what is known of an instance that has no heartbeat that is young enough."""
+    if instance.connected_last:
+        return f"connected {instance.last_contact_age_seconds:.0f} s ago, no heartbeat since"
+    return f"last heartbeat {instance.last_heartbeat_age_seconds or 0:.0f} s ago"
+
+
+def look(instances: Sequence[Instance], wanted: Parameters, wrong: Mapping[str, str]) -> Iterator[Check]:
+    """Give a row for each named instance."""
+    found = {instance.name: instance for instance in instances}
+    for name in wanted.names or () if wanted.max_age is not None else ():
+        what = f"heartbeat of {name}"
+        if name in wrong:
+            yield Check(what, False, wrong[name])
+        elif found[name].connected_last:
+            yield Check(what, True, without_heartbeat(found[name]), True)
+        else:
+            yield Check(what, True, f"{duration(found[name].last_contact_age_seconds)} ago")
+
+
+def has_connected(instance: Instance, wanted: Parameters) -> bool:
+    """Tell whether an instance counts that has connected; times in ISO 8601 sort as texts."""
+    if not instance.connected_last:
+        return False
+    if wanted.accept_connected and instance.last_contact_age_seconds <= (wanted.max_age or 0):
+        return True
+    before = wanted.contact_before
+    return before is not None and instance.last_contact_at > before.get(instance.name, "")
 
 
 def message(wrong: Mapping[str, str], wanted: Parameters) -> str:
     width = max(map(len, wrong))
     table = "\n".join(f"  {name:<{width}}  {fault}" for name, fault in wrong.items())
     return (
-        f"Not connected to the worker group {wanted.group!r} (a heartbeat of at most {wanted.max_age} s was waited for "
-        f"{wanted.timeout} s):\n{table}\n"
+        f"Not connected to the worker group {wanted.group!r} (waited {wanted.timeout} s for a heartbeat "
+        f"that is at most {wanted.max_age} s old):\n{table}\n"
         "Look at the log of the supervisor on that host. It loops when the webapp refuses its token or "
         "MANAGED_WORKER_SECRET (401) or when TRIGGER_API_URL cannot be reached."
     )
@@ -191,6 +262,9 @@ def main() -> None:
             "max_age": {"type": "int"},
             "timeout": {"type": "int", "default": 0},
             "only_new": {"type": "bool", "default": False},
+            "contact_before": {"type": "dict"},
+            "accept_connected": {"type": "bool", "default": False},
+            "failing": {"type": "bool", "default": True},
         },
         # Without names it would be open which of the rows of former workers are to be alive.
         required_by={"max_age": "names"},
@@ -200,11 +274,16 @@ def main() -> None:
     try:
         instances, wrong = wait(lambda: read(wanted, run), wanted, time.monotonic, time.sleep)
     except DatabaseError as error:
-        module.fail_json(msg=f"Cannot read the worker instances from {error}", worker_instances=[])
+        said = f"Cannot read the worker instances from {error}"
+        if module.params["failing"]:
+            module.fail_json(msg=said, worker_instances=[], checks=[])
+        row = Check(f"heartbeats of {wanted.group}", False, said).row
+        module.exit_json(changed=False, worker_instances=[], checks=[row])
     result = [asdict(instance) for instance in instances]
-    if wrong:
-        module.fail_json(msg=message(wrong, wanted), worker_instances=result)
-    module.exit_json(changed=False, worker_instances=result)
+    checks = [check.row for check in look(instances, wanted, wrong)]
+    if wrong and module.params["failing"]:
+        module.fail_json(msg=message(wrong, wanted), worker_instances=result, checks=checks)
+    module.exit_json(changed=False, worker_instances=result, checks=checks)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,12 @@ options:
     description: As O(owner), the number of the group of users. O(group) is the worker group.
     type: int
     default: 1000
+  instances:
+    description:
+      - Whether to read the instances of the group, too. One task for both, because each task on each host costs about a
+        second.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes
   - selfhosted.trigger_dev.database
@@ -99,12 +105,19 @@ worker_token:
       description: Name of the worker group.
       type: str
       returned: success
+worker_instances:
+  description:
+    - With O(instances) those of the group, as M(selfhosted.trigger_dev.worker_instance_info) returns them.
+    - Otherwise empty.
+  returned: success
+  type: list
+  elements: dict
 """
 
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
@@ -117,6 +130,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database i
     database,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._worker_instance import of_group
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._worker_token import (
     MODE,
     Token,
@@ -323,6 +337,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "rotated", "recovered"], "default": "present"},
             "owner": {"type": "int", "default": 1000},
             "file_group": {"type": "int", "default": 1000},
+            "instances": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -336,7 +351,15 @@ def main() -> None:
             found = outcome.token if isinstance(outcome, Found) else None
             token = (found or new_token()) if module.check_mode else apply(step, found, wanted, run)
             known = {"token": token.text, "sha256": token.sha256, "group": wanted.group}
-            module.exit_json(changed=step is not Step.KEEP, worker_token=known)
+            try:
+                instances = of_group(wanted.database, run, wanted.group) if module.params["instances"] else []
+            except DatabaseError as error:
+                module.fail_json(msg=f"Cannot read the workers of the group {wanted.group!r}: {error}")
+            module.exit_json(
+                changed=step is not Step.KEEP,
+                worker_token=known,
+                worker_instances=[asdict(instance) for instance in instances],
+            )
     except OSError as error:
         module.fail_json(msg=f"{error.filename or wanted.path}: {error.strerror}")
     except DatabaseError as error:

@@ -109,6 +109,13 @@ def _wrong_values(stack: Stack, majors: Sequence[int]) -> Iterator[str]:
     release = version_of(stack)
     if release and release < (4, 0, 0):
         yield f"The webapp is of Trigger.dev {text(release)}. Upgrade it to version 4 by upstream's guide first."
+    images = stack.one("registry")
+    if images and REGISTRY not in images["mounts"]:
+        yield f"The container {images['name']} keeps its images in no volume at {REGISTRY}, so they cannot be moved."
+
+
+def strangers(stack: Stack) -> Iterator[str]:
+    """Say which workers elsewhere keep it from being adopted now. Its settings can be translated all the same."""
     supervisors = [row for row in stack.all("supervisor") if row["running"]]
     workers = stack.postgres.get("workers", [])
     if len(workers) > len(supervisors):
@@ -117,9 +124,6 @@ def _wrong_values(stack: Stack, majors: Sequence[int]) -> Iterator[str]:
             f"{len(supervisors)} of them run in this folder. Stop the supervisors elsewhere, and make their hosts "
             "workers in the inventory."
         )
-    images = stack.one("registry")
-    if images and REGISTRY not in images["mounts"]:
-        yield f"The container {images['name']} keeps its images in no volume at {REGISTRY}, so they cannot be moved."
 
 
 def version_of(stack: Stack) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +20,22 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_fo
 
 Row = Mapping[str, Any]
 ROLES: Final = Path(__file__).resolve().parents[2] / "roles"
-# What a row can say. `reason` is for texts and values of which any is right: it says why.
+# What a row can say. `reason` is for texts and values of which any is right: it says why. `same` is for settings that
+# more than one host reads for itself, and that have to be one for control host, workers and the registry's host.
 KEYS: Final = frozenset(
     {
         *("section", "description", "type", "default", "required", "secret", "hidden", "also_for", "only_for", "since"),
         # For docs/settings.md: names of upstream and of the community stack that this setting stands for.
         "also_known_as",
+        # Its variable in the environment of the role's program: it has the value as it is (tools/plain.py).
+        "environment",
+        # Names of an old installation that it takes over, and how (roles/adopt/vars/main/names.yml).
+        "adopt",
         *(
             "choices",
             "format",
             "reason",
+            "oldest",
             "range",
             "zero",
             "check",
@@ -35,9 +43,11 @@ KEYS: Final = frozenset(
             "empty",
             "accepts",
             "elements",
+            "keys",
             "values",
             "options",
             "counts",
+            "same",
         ),
     }
 )
@@ -45,6 +55,11 @@ TYPES: Final = ("bool", "int", "float", "str", "path", "list", "dict", "variable
 # So many hosts are named, the others are counted.
 NAMED_HOSTS: Final = 3
 SHOWN_CHARACTERS: Final = 200
+# A login in an address, such as https://name:password@host.
+LOGIN: Final = re.compile(r"(?<=:)[^:/@\s]+(?=@)")
+# Formats of times, and names of what is inside of a setting.
+TIMES: Final = ("schedule", "rare_schedule", "restore_time")
+INSIDE: Final = re.compile(r"[.\[]")
 VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 WHOLE: Final = re.compile("-?(0|[1-9][0-9]*)")
 DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?")
@@ -82,6 +97,10 @@ def _is_hidden(row: Row) -> bool:
     return bool(row.get("secret") or row.get("hidden"))
 
 
+def _masked(text: str) -> str:
+    return LOGIN.sub("***", text)
+
+
 def _kind(value: object) -> str:
     """Name the type of a value in words of YAML."""
     if value is None:
@@ -91,7 +110,7 @@ def _kind(value: object) -> str:
     if isinstance(value, (int, float)):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the text {value!r}"
+        return f"the text {_masked(value)!r}"
     if isinstance(value, Mapping):
         return f"the mapping {dict(value)!r}"
     if isinstance(value, Sequence):
@@ -108,9 +127,9 @@ def _shown(value: object, row: Row) -> str:
     return words if len(words) <= SHOWN_CHARACTERS else f"{words[:SHOWN_CHARACTERS]}..."
 
 
-def _example(name: str) -> str:
+def _example(name: str, value: str = "false") -> str:
     """Give the name as it is set on the command line; what is inside of a setting has no such name."""
-    return "" if re.search(r"[.\[]", name) else f", on the command line -e '{{\"{name}\": false}}'"
+    return "" if INSIDE.search(name) else f", on the command line -e '{{\"{name}\": {value}}}'"
 
 
 def _wrong_type(name: str, value: object, row: Row) -> str | None:
@@ -124,30 +143,46 @@ def _wrong_type(name: str, value: object, row: Row) -> str | None:
         if isinstance(value, bool):
             return None
         key = name.rpartition(".")[2]
-        hint = f"write {key}: true or {key}: false without quotes{_example(name)}"
+        meant = "true" if str(value).lower() in ("true", "yes", "on", "1") else "false"
+        hint = f"write {key}: true or {key}: false without quotes{_example(name, meant)}"
         return f"{name} must be true or false, and is {_shown(value, row)}: {hint}."
     if wanted in ("int", "float"):
         number = WHOLE if wanted == "int" else DECIMAL
         words = "a whole number" if wanted == "int" else "a number"
         right = isinstance(value, int) or (wanted == "float" and isinstance(value, float) and math.isfinite(value))
         text = isinstance(value, str) and number.fullmatch(value)
+        # The command line makes a text of `-e name=5`. What is inside of a setting is handed on as it stands.
+        if text and INSIDE.search(name):
+            return f"{name} must be {words}, and is {_shown(value, row)}. Write it without quotes."
         if isinstance(value, bool) or not (right or text):
             return f"{name} must be {words}, and is {_shown(value, row)}."
     elif wanted in ("str", "path"):
         if not isinstance(value, str):
-            hint = " Write it in quotes." if isinstance(value, (int, float)) else ""
-            return f"{name} must be a text, and is {_shown(value, row)}.{hint}"
+            if isinstance(value, date):
+                shown = "a date" if _is_hidden(row) else f"the date {value}"
+                return f"{name} must be a text, and is {shown}: YAML reads it so without quotes. Write it in quotes."
+            if not isinstance(value, (int, float)):
+                return f"{name} must be a text, and is {_shown(value, row)}."
+            if isinstance(value, bool) or any(_text_problems(name, str(value), row)):
+                # 12:30 is 750, minutes of an hour of sixty.
+                hint = " YAML reads a time so without quotes: write it in quotes." if row.get("format") in TIMES else ""
+                return f"{name} must be {_wanted_text(row)}, and is {_shown(value, row)}.{hint}"
+            return f"{name} must be a text, and is {_shown(value, row)}. Write it in quotes."
     elif wanted == "list":
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
-            hint = (
-                f" Write it as [{value}], or a line with a dash for each."
-                if _is_plain(value, row) and _takes_texts(row)
-                else ""
-            )
+            parts = _entries(value, row) if _takes_texts(row) else []
+            example = _example(name, json.dumps(parts))
+            hint = f" Write it as [{', '.join(parts)}], or a line with a dash for each{example}." if parts else ""
             return f"{name} must be a list, and is {_shown(value, row)}.{hint}"
     elif wanted == "dict" and not isinstance(value, Mapping):
         return f"{name} must be a mapping (dict, of the form key: value), and is {_shown(value, row)}."
     return None
+
+
+def _wanted_text(row: Row) -> str:
+    if "choices" in row:
+        return f"one of {', '.join(str(each) or 'empty' for each in row['choices'])}"
+    return FORMATS[row["format"]].words if "format" in row else "a text"
 
 
 def _wrong_variable(name: str, value: object, row: Row) -> str | None:
@@ -160,8 +195,12 @@ def _wrong_variable(name: str, value: object, row: Row) -> str | None:
     return f"{name} must be set, and is empty: remove the line, or make it null." if value == "" else None
 
 
-def _is_plain(value: object, row: Row) -> bool:
-    return isinstance(value, str) and not _is_hidden(row) and re.fullmatch(r"[\w./:@-]+", value) is not None
+def _entries(value: object, row: Row) -> list[str]:
+    """Give the texts that somebody meant who has written a list as one text, as `-e name=[a,b]` does."""
+    if not isinstance(value, str) or _is_hidden(row):
+        return []
+    parts = re.split(r"\s*,\s*", value.strip().removeprefix("[").removesuffix("]").strip())
+    return parts if all(re.fullmatch(r"[\w./:@-]+", part) for part in parts) else []
 
 
 def _takes_texts(row: Row) -> bool:
@@ -174,7 +213,7 @@ def _unprintable(name: str, value: object) -> Iterator[str]:
         if "\0" in value:
             yield f"{name} has a NUL character in it, which no program takes. Remove it."
         elif any("\ud800" <= character <= "\udfff" for character in value):
-            yield f"{name} has bytes in it that are no UTF-8. Write it anew."
+            yield f"{name} has bytes in it that are no UTF-8. Write it again."
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _unprintable(name, key)
@@ -184,22 +223,44 @@ def _unprintable(name: str, value: object) -> Iterator[str]:
             yield from _unprintable(f"{name}[{index}]", inner)
 
 
+def _is_older(image: str, row: Row) -> bool:
+    """Whether the tag of an image tells an older version than the role needs, as far as it tells one.
+
+    Only of the program that the default names: others, and those with a digest, may count as they like.
+    """
+    repository, _colon, tag = image.rpartition(":")
+    program = re.search(r"[^/]+(?=:[^/]*$)", row["default"])
+    told = re.match(r"v?([0-9]+(?:[.][0-9]+)*)(?![^-+_])", tag)
+    if "@" in image or not told or not program or repository.rpartition("/")[2] != program[0]:
+        return False
+    # A tag of one number is the newest of its series.
+    return any(int(a) < int(b) for a, b in _first_difference(told[1].split("."), row["oldest"].split(".")))
+
+
+def _first_difference(left: Sequence[str], right: Sequence[str]) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in zip(left, right, strict=False) if int(a) != int(b)][:1]
+
+
 def _text_problems(name: str, value: str, row: Row) -> Iterator[str]:
-    shown = "" if _is_hidden(row) else f", and is {value!r}"
+    shown = "" if _is_hidden(row) else f", and is {_masked(value)!r}"
     if value == "":
         if not row.get("empty"):
-            words = f": it must be {FORMATS[row['format']].words}" if "format" in row else ""
+            words = f": it must be {_wanted_text(row)}" if "format" in row else ""
             yield f"{name} must be set, and is empty{words}."
         return
     if "choices" in row:
         if value not in row["choices"]:
-            words = ", ".join(str(each) or "empty" for each in row["choices"])
-            yield f"{name} must be one of {words}{shown}."
+            yield f"{name} must be {_wanted_text(row)}{shown}."
         return
     if "length" in row and not row["length"][0] <= len(value) <= row["length"][1]:
         yield f"{name} must have {row['length'][0]} to {row['length'][1]} characters, and has {len(value)}."
     if "format" in row and not FORMATS[row["format"]].check(value):
-        yield f"{name} must be {FORMATS[row['format']].words}{shown}."
+        yield f"{name} must be {_wanted_text(row)}{shown}."
+    elif "oldest" in row and _is_older(value, row):
+        yield (
+            f"{name} must be {row['oldest']} or later{shown}. Where the tag of your own image counts otherwise, name"
+            " the image by its digest, too."
+        )
     elif "check" in row and (wrong := TEXT_CHECKS[row["check"]](value)):
         yield f"{name}: {wrong}."
 
@@ -243,6 +304,8 @@ def _mapping_problems(name: str, value: Mapping[Any, object], row: Row) -> Itera
     for key, inner in value.items():
         if not isinstance(key, str) or not key:
             yield f"{name} has the key {key!r}, which must be a text. Write it in quotes."
+        elif "keys" in row and not FORMATS[row["keys"]].check(key):
+            yield f"{name} has the key {key!r}. A key must be {FORMATS[row['keys']].words}."
         elif row.get("values", {}).get("type") == "variable" and not VARIABLE.fullmatch(key):
             words = "letters, digits and underscores"
             yield f"{name} has the key {key!r}, which is no name of an environment variable ({words})."
@@ -276,6 +339,34 @@ def all_problems(values: Mapping[str, Mapping[str, object]], rows: Mapping[str, 
             for text in problems(name, value, rows[name]):
                 found.setdefault(text, []).append(host)
     return found
+
+
+def _comparable(value: object, row: Row) -> str:
+    """Give what a value means as a text: 5 and '5' are one number, and false is one of the words that off can be."""
+    if isinstance(value, bool):
+        return ("on" if value else "off") if "bool" in row.get("accepts", ()) else str(value).lower()
+    return "empty" if value == "" else _masked(str(value))
+
+
+def differences(
+    values: Mapping[str, Mapping[str, object]], rows: Mapping[str, Row], default: Callable[[str, str], object]
+) -> Iterator[str]:
+    """Say which settings that are one for an installation differ (host -> name -> value).
+
+    Where one is not set, its default counts: of the first of these hosts, as it takes time.
+    """
+    for name in (name for name, row in rows.items() if row.get("same")):
+        found: dict[str, list[str]] = {}
+        for host in (host for host, given in values.items() if name in given):
+            found.setdefault(_comparable(values[host][name], rows[name]), []).append(host)
+        without = [host for host, given in values.items() if name not in given]
+        if not found or (len(found) == 1 and not without):
+            continue
+        if len(found) == 1 and _comparable(default(without[0], name), rows[name]) in found:
+            continue
+        parts = [*found.items(), *([("not set", without)] if without else [])]
+        shown = ", ".join(f"{value} ({_hosts(hosts)})" for value, hosts in parts)
+        yield f"{name} differs: {shown}. The installation has one: set it for the group all."
 
 
 def secret_texts(value: object) -> Iterator[str]:

@@ -104,4 +104,8 @@ def test_the_configuration_in_effect_is_the_one_in_the_file(node: Node, deployme
     assert settings["no-new-privileges"] is True
     insecure = settings.get("insecure-registries", [])
     assert (deployment.registry in insecure) is not deployment.gateway
+    # With such a list, engines from 29.10 on trust registries of their own host only if they are in it.
+    assert set(insecure) >= {"127.0.0.0/8", "::1/128"} or "insecure-registries" not in settings
+    known = set(node.seen["info"]["RegistryConfig"]["InsecureRegistryCIDRs"])
+    assert {name for name in insecure if "/" in name} <= known
     assert settings["log-opts"] == {"max-size": "10m", "max-file": "3"}

@@ -98,7 +98,7 @@ def test_data_services_have_no_way_out(control: Node) -> None:
 
     def connects(network: str, host: str, port: int) -> bool:
         script = f'exec 3<>"/dev/tcp/{host}/{port}"'
-        command = "docker run --rm --network %s --entrypoint timeout %s 3 bash -c %s"
+        command = "docker run --rm --network %s --entrypoint timeout %s 10 bash -c %s"
         return bool(control.run(command, network, image, script).rc == 0)
 
     assert connects("trigger-data", "trigger-postgres", 5432), "the looking itself does not work"
@@ -117,7 +117,7 @@ def test_only_the_webapp_and_its_database_reach_electric(control: Node) -> None:
     assert {name for name, found in reach.items() if True in found} == BESIDE_ELECTRIC
     assert reach["trigger-webapp-webapp-1"] == {True}
     image = control.container("trigger-webapp-trigger-redis-1")["Config"]["Image"]
-    stranger = control.output("docker run --detach --rm --network bridge --entrypoint sleep %s 60", image)
+    stranger = control.output("docker run --detach --rm --network bridge --entrypoint sleep %s 900", image)
     try:
         assert set(control.connects(places, inside=stranger).values()) == {False}
     finally:

@@ -38,8 +38,7 @@ def test_postgres_gives_up_a_slot_before_it_fills_the_disk(deployment: Deploymen
 def test_both_replication_slots_are_in_use(deployment: Deployment) -> None:
     query = "SELECT slot_name, active, wal_status FROM pg_replication_slots WHERE slot_type = 'logical'"
     wanted = sorted([slot, "t", "reserved"] for slot in SLOTS)
-    eventually(lambda: sorted(deployment.sql(query)) == wanted)
-    assert sorted(deployment.sql(query)) == wanted
+    assert eventually(lambda: sorted(deployment.sql(query)) == wanted)
 
 
 def test_postgres_asks_for_a_password_over_the_network(control: Node) -> None:

@@ -112,7 +112,7 @@ def files() -> dict[str, str]:
     for name in listed.stdout.splitlines():
         path = ROOT / name
         # `collections/` is a link to this very folder.
-        if path.is_file() and not path.is_symlink() and not name.startswith("collections/"):
+        if path.is_file() and not path.is_symlink() and not name.startswith("collections/") and path.suffix != ".png":
             texts[name] = path.read_text(encoding="utf-8")
     return texts
 
@@ -186,7 +186,7 @@ def render(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "rendered_secrets": "{{ lookup('ansible.builtin.file', secrets_path) | from_json }}",
         "secrets_path": str(folder / "secrets.json"),
         # What tasks of the roles would have learnt from a host.
-        "__docker_engine_answer": {"stdout": json.dumps(ENGINE)},
+        "__trigger_engine": ENGINE,
         "__trigger_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__supervisor_secret_file": {"secret_file": {"secrets": "{{ rendered_secrets }}"}},
         "__worker_group_token": {"results": [{"item": "bootstrap", "worker_token": {"token": TOKEN}}]},
@@ -226,7 +226,9 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
             "webapp_object_store": "minio",
             "webapp_minio_console_enabled": True,
             "webapp_minio_console_port": 9101,
-            "webapp_clickhouse_open_files": 262144,
+            # As `-e name=5` gives a number.
+            "webapp_clickhouse_open_files": "262144",
+            "webapp_otel_metric_interval_seconds": "30",
             "webapp_electric_enabled": False,
             "webapp_run_replication_enabled": False,
             "webapp_telemetry_enabled": True,

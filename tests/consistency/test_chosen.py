@@ -19,6 +19,12 @@ def test_clickhouse_may_open_more_files(chosen: Projects, projects: Projects) ->
     assert "ulimits" not in rows[1], "more than the engine may give, on some hosts"
 
 
+def test_a_number_may_be_written_as_text(chosen: Projects, projects: Projects) -> None:
+    given = [each["trigger-webapp"]["environments"]["webapp"] for each in (chosen, projects)]
+    assert str(given[0]["INTERNAL_OTEL_METRIC_EXPORTER_INTERVAL_MS"]) == "30000"
+    assert str(given[1]["INTERNAL_OTEL_METRIC_EXPORTER_INTERVAL_MS"]).endswith("000")
+
+
 def test_without_electric_nobody_waits_for_it(chosen: Projects) -> None:
     project = chosen["trigger-webapp"]["compose"]
     assert "electric" not in project["services"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ MINIMUM = ("clickhouse-config.xml:/etc/clickhouse-server/config.d/trigger.xml:ro
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The files of each case, on a host with 4 processors and 16 GiB."""
-    engine = {"stdout": json.dumps({"NCPU": 4, "MemTotal": 16384 * MIB})}
+    engine = {"NCPU": 4, "MemTotal": 16384 * MIB}
     return render_cases(
         tmp_path_factory.mktemp("clickhouse"),
         "trigger",
@@ -42,7 +41,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "script": "__webapp_clickhouse_validation",
             "redis": "__webapp_redis_maxmemory_mib",
         },
-        cases={name: {"__docker_engine_answer": engine, **case} for name, case in CASES.items()},
+        cases={name: {"__trigger_engine": engine, **case} for name, case in CASES.items()},
     )
 
 

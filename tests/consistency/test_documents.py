@@ -13,28 +13,15 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_ro
 
 from testbed import cluster, lab
 from testbed.common import ROOT
-from tools.settings import defaults, specs
-from tools.tables import by_name
 
-PLAIN_ROLES = (
-    "docker_engine",
-    "gateway",
-    "registry",
-    "registry_client",
-    "runner_firewall",
-    "task_images",
-    "trigger",
-    "webapp",
-    "worker",
-    "worker_group",
-)
 # Pages that newcomers read first. What is generated is not prose.
 FIRST_PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))),
-    *(f"roles/{name}/README.md" for name in PLAIN_ROLES),
+    *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("roles/*/README.md"))),
+    "testbed/README.md",
 )
 LONGEST_SENTENCE = 25
 
@@ -112,6 +99,27 @@ def test_sentences_are_short(root: Path, page: str) -> None:
     assert [each for each in found if len(each.split()) > LONGEST_SENTENCE] == []
 
 
+def comments(text: str) -> list[str]:
+    """Give the sentences of comments in YAML: not commands, and not settings that are commented out."""
+    lines = [re.sub(r"^ *# ?", "", line) if re.match(r" *#", line) else "" for line in text.splitlines()]
+    prose = "\n".join("" if re.match(r" +\S|[\w-]+:(?: \S+|$)", line) else line for line in lines)
+    parts = re.split(r"\n\s*\n", prose)
+    return [each for part in parts for each in re.split(r"(?<=[.:!?])\s+", part) if each.strip()]
+
+
+@pytest.mark.parametrize("folder", ["playbooks", "inventories"])
+def test_sentences_of_comments_for_operators_are_short(root: Path, folder: str) -> None:
+    found = {path.relative_to(root): comments(path.read_text()) for path in (root / folder).rglob("*.yml")}
+    assert sum(map(len, found.values())) > 10
+    long = {path: [each for each in said if len(each.split()) > LONGEST_SENTENCE] for path, said in found.items()}
+    assert {path: each for path, each in long.items() if each} == {}
+
+
+def test_comments_are_told_apart() -> None:
+    text = "# One. Two\n# of them:\n#   ansible-playbook x.yml\n---\n# setting: value\n- name: Three # four\n"
+    assert [" ".join(each.split()) for each in comments(text)] == ["One.", "Two of them:"]
+
+
 def test_sentences_are_told_apart() -> None:
     text = "# Head\n\nOne. Two\nof [them](x.md).\n\n* Three: four\n\n```\nno prose.\n```\n\n| a | b. c |\n"
     assert [" ".join(each.split()) for each in sentences(text)] == ["Head", "One.", "Two of them.", "Three:", "four"]
@@ -175,19 +183,34 @@ def test_every_playbook_that_is_called_by_name_is_explained(root: Path) -> None:
     assert [name for name in called if f"`{name}`" not in text] == []
 
 
+def test_the_page_of_words_names_every_service(root: Path) -> None:
+    """And nothing else: operators meet these names in `docker ps` and in the table of `status`."""
+    services = yaml.safe_load((root / "roles/webapp/vars/main/services.yml").read_text())["__webapp_services"]
+    others = {"trigger-registry": "registry", "gateway": "gateway"}
+    others |= dict.fromkeys(("supervisor", "docker-socket-proxy"), "supervisor")
+    for name, role in others.items():
+        texts = [path.read_text() for path in (root / f"roles/{role}/vars/main").glob("*.yml")]
+        assert re.search(rf"^ +{name}:", "\n".join(texts), re.MULTILINE), name
+    _, text = (root / "docs/concepts.md").read_text().split("## Services\n")
+    rows = re.findall(r"^\| (`.+?) \|", text.split("\n## ")[0], re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == {*services, *others}
+
+
+def test_words_are_explained_in_the_order_of_the_alphabet(root: Path) -> None:
+    _, text = (root / "docs/concepts.md").read_text().split("## Words\n")
+    words = re.findall(r"^\| ([\w, -]+) \|", text, re.MULTILINE)
+    assert len(words) > 10
+    assert words == ["word", *sorted(words[1:], key=str.lower)]
+
+
 def test_the_example_of_a_setting_can_be_followed(root: Path) -> None:
-    row, variable, _fragment = (
+    """What follows from it, test_settings.py::test_one_row_adds_a_setting tries."""
+    row, _secret, _fragment = (
         yaml.safe_load(block) for block in blocks((root / "CONTRIBUTING.md").read_text(), "yaml")
     )
     ((name, setting),) = row.items()
     assert set(setting) <= KEYS
     assert list(problems(name, setting["default"], setting)) == []
-    document = {"entry_points": {"main": {"short_description": "Do it"}}, "settings": row}
-    assert f"{name}: {setting['default']}\n" in defaults(document)
-    assert f"{name}:\n" in specs(document)
-    ((upstream, value),) = variable.items()
-    assert value == f"{{{{ {name} }}}}"
-    assert f"| `{upstream}` | `{name}` |" in by_name({"webapp": document}, supervisor=False)
 
 
 def test_contributing_names_files_that_exist(root: Path) -> None:
@@ -203,3 +226,41 @@ def test_the_cli_of_the_documents_is_that_of_the_example_inventory(root: Path, f
     pages = [text for name, text in files.items() if name.startswith("docs/")]
     found = {release for text in pages for release in re.findall(r"npx trigger\.dev@([0-9.]+)", text)}
     assert found == {version.removeprefix("v")}
+
+
+def test_paths_that_the_gateway_answers_itself_are_explained(root: Path) -> None:
+    """A client that calls them does not reach the webapp."""
+    values = [yaml.safe_load(path.read_text()) for path in root.glob("roles/trigger/vars/main/*.yml")]
+    names = {name: value for each in values for name, value in (each or {}).items()}
+    template = (root / "roles/gateway/templates/Caddyfile.j2").read_text()
+    found = re.findall(r"^\t(?:handle|@status path) (?:(/\S+)|\{\{ (\w+) \}\})", template, re.MULTILINE)
+    written = {path or names[name] for path, name in found}
+    assert len(written) == 3
+    page = (root / "docs/tls.md").read_text()
+    assert {path for path in written if f"| `{path}` |" not in page} == set()
+
+
+def test_ports_of_the_control_host_are_explained(root: Path) -> None:
+    """Those that a service of this collection publishes, by any settings."""
+    rows = [yaml.safe_load(path.read_text())["settings"] for path in sorted(root.glob("roles/*/meta/settings.yml"))]
+    ports = {name: row["default"] for each in rows for name, row in each.items() if name.endswith("_port")}
+    text = "".join((root / page).read_text() for page in ("docs/installation.md", "docs/security.md"))
+    assert len(ports) > 12
+    assert {name for name, port in ports.items() if not re.search(rf"\b{port}\b", text)} == {
+        # Of services outside, or inside networks of the engine.
+        "monitoring_smtp_port",
+        "supervisor_metrics_port",
+        "webapp_alert_smtp_port",
+        "webapp_redis_port",
+        "webapp_smtp_port",
+    }
+
+
+def test_an_engine_that_is_held_back_is_held_with_its_compose(root: Path) -> None:
+    """Another version of Compose would recreate every container at the next deployment."""
+    packages = yaml.safe_load((root / "roles/docker_engine/vars/main/main.yml").read_text())["__docker_engine_packages"]
+    text = (root / "docs/scaling.md").read_text()
+    held = [line.split() for line in re.findall(r"`apt-mark hold ([^`]+)`", text)]
+    own, distribution = (next(words for words in held if name in words) for name in ("docker-ce", "docker.io"))
+    assert set(own) == set(packages["docker"])
+    assert {name for name in packages["distribution"] if "docker" in name} - {"docker-cli"} <= set(distribution)

@@ -8,6 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.plays import run_plays, variable_files
 
 Found = dict[str, dict[str, Any]]
@@ -57,7 +59,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("clickhouse", {"version": "25.3.1.1"}, ["version is 25.3.1.1", "v4.5.12 needs 25.8 or newer"]),
     ("clickhouse", {"missing_rights": ["CREATE DATABASE ON trigger_dev.*"]}, ["CREATE DATABASE ON trigger_dev.*"]),
     ("clickhouse", {"missing_rights": None}, []),
-    ("object_store", {"exists": False, "writable": False, "readable": None}, ["no bucket packets at", "make it"]),
+    ("object_store", {"exists": False, "writable": False, "readable": None}, ["no bucket packets at", "create it"]),
     ("object_store", {"writable": False, "readable": None, "answer": "AccessDenied"}, ["be put", "AccessDenied"]),
     ("object_store", {"readable": False, "answer": "AccessDenied"}, ["cannot be read", "s3:GetObject"]),
     ("object_store", {"exists": None, "writable": None, "readable": None}, []),
@@ -112,5 +114,6 @@ def test_every_requirement(tmp_path: Path) -> None:
 
 
 def test_every_requirement_has_a_case(root: Path) -> None:
-    text = (root / "roles/webapp/vars/main/external.yml").read_text()
-    assert text.count("  - met: ") == len([words for _, _, words in CASES if words])
+    rules = yaml.safe_load((root / "roles/webapp/vars/main/rules.yml").read_text())
+    found = [rule for service in GOOD for rule in rules[f"__webapp_{service}_rules"]]
+    assert len(found) == len([words for _, _, words in CASES if words])

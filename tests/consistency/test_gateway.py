@@ -39,7 +39,7 @@ STORED = gzip.compress(b"an object that is stored compressed")
 USERS = {
     "trigger": SECRETS["registry_password"],
     "trigger-pull": SECRETS["registry_pull_password"],
-    'an "na\\': "p@ss",
+    'an "na\\': "p@ssword",
 }
 # Longer than the minute after which Caddy tries again to store what it was cleaning up around (seen on a busy machine).
 WAIT_SECONDS = 90
@@ -51,17 +51,26 @@ HTPASSWD = "".join(
 )
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PAGE_USERS = f"admin {bcrypt.using(rounds=4, ident='2y').hash(SECRETS['status_page_password'])}\n"
+
+
+def free_ports(*names: str) -> dict[str, int]:
+    """Give ports that nobody listens on, all of them different."""
+    with contextlib.ExitStack() as stack:
+        probes = {name: stack.enter_context(socket.socket()) for name in names}
+        for probe in probes.values():
+            probe.bind(("127.0.0.1", 0))
+        return {name: int(probe.getsockname()[1]) for name, probe in probes.items()}
 
 
 def parts(control: str, registry: str) -> dict[str, Any]:
     """Say which host is the control host, and which the registry's."""
     return {"__trigger_control_hosts": [control], "__trigger_registry_hosts": [registry]}
 
+
+PAGE = {"status_schedule": "hourly", "status_page_enabled": True}
+NEW_PASSWORD = "of-the-page-from-now-on"
+PAGE_PATHS = {"/-/status": "<!doctype html>\n<p>a page</p>\n", "/-/status.json": '{"ok": true}\n'}
 
 # What the settings of each case are, beside the origin; ports are chosen when the test runs.
 CASES: dict[str, dict[str, Any]] = {
@@ -71,13 +80,14 @@ CASES: dict[str, dict[str, Any]] = {
         "gateway_otel_clients": ["192.0.2.0/24"],
         "webapp_object_store": "minio",
         "gateway_minio_console_host": "console.trigger.example.com",
+        **PAGE,
     },
     "open": {
         "trigger_version": "v4.5.12",
         "gateway_tls": "internal",
         "gateway_runner_trusts_ca": True,
         "gateway_metrics_enabled": True,
-        "gateway_closed_paths": ["/api/v1/query", "/healthcheck"],
+        "gateway_closed_paths": ["/api/v1/query", "/api/v2/other"],
     },
     "other-port": {
         "trigger_origin": "https://trigger.example.com:8443",
@@ -89,8 +99,14 @@ CASES: dict[str, dict[str, Any]] = {
         "gateway_tls": False,
         "gateway_trusted_proxies": ["127.0.0.1"],
         "gateway_otel_clients": ["198.51.100.0/24"],
+        **PAGE,
     },
-    "off-elsewhere": {"gateway_tls": "off", "gateway_trusted_proxies": ["192.0.2.7"]},
+    "off-elsewhere": {
+        "gateway_tls": "off",
+        "gateway_trusted_proxies": ["192.0.2.7"],
+        "monitoring_enabled": True,
+        **PAGE,
+    },
     "acme": {
         "gateway_acme_email": "ops@example.com",
         "gateway_acme_directory_url": "https://ca.example.com/dir",
@@ -101,11 +117,22 @@ CASES: dict[str, dict[str, Any]] = {
         "trigger_private_address": PRIVATE,
         "__trigger_host": {"host": {"sources": {"public": "", "private": "fe80::1%eth0"}}},
     },
-    "registry-host": {"gateway_tls": "internal", "trigger_private_address": PRIVATE, **parts("elsewhere", HOST)},
+    "registry-host": {
+        "gateway_tls": "internal",
+        "trigger_private_address": PRIVATE,
+        **PAGE,
+        **parts("elsewhere", HOST),
+    },
     "private-address": {
         "gateway_tls": "internal",
         "trigger_private_address": "192.0.2.17",
         "gateway_ca_names": ["planned.example.org"],
+    },
+    "new-password": {
+        "gateway_tls": "internal",
+        "trigger_private_address": PRIVATE,
+        "__trigger_secret_file": {"secret_file": {"secrets": SECRETS | {"status_page_password": NEW_PASSWORD}}},
+        **PAGE,
     },
     "signing": {"gateway_tls": "internal", "gateway_runner_trusts_ca": True, **parts(HOST, "elsewhere")},
 }
@@ -119,6 +146,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "trigger_origin": "https://trigger.example.com",
         "__trigger_secret_file": {"secret_file": {"secrets": SECRETS}},
         "__trigger_registry_hashes": {"htpasswd": {"content": HTPASSWD}},
+        # As an earlier run has written it.
+        "__gateway_page_hashes": {"htpasswd": {"content": PAGE_USERS}},
         "registry_users": [{"name": 'an "na\\', "password": USERS['an "na\\']}],
         "registry_bcrypt_cost": 4,
         # What `docker network inspect` tells of the containers.
@@ -133,6 +162,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         wanted={
             "caddyfile": "__caddyfile",
             "writers": "__gateway_registry_writers",
+            "page_users": "__gateway_page_users",
+            "needed": "__gateway_needed_paths",
             "htpasswd": "__registry_htpasswd_file.content",
             "definition": "__gateway_definition",
             "behind": "[__webapp_definition.services, __registry_definition.services]",
@@ -147,6 +178,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         },
         cases={name: given | case for name, case in CASES.items()},
     )
+
+
+# Of the path /slow: that it has been asked for, and that it may answer.
+SLOW_ASKED, SLOW_MAY_ANSWER = threading.Event(), threading.Event()
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
@@ -164,7 +199,8 @@ class Upstream(http.server.BaseHTTPRequestHandler):
                 self.connection.sendall(data)
             return
         if self.path == "/slow":
-            time.sleep(3)
+            SLOW_ASKED.set()
+            SLOW_MAY_ANSWER.wait(WAIT_SECONDS)
         body = STORED if self.path == "/packets/stored" else json.dumps(dict(self.headers)).encode()
         self.send_response(200)
         if self.path == "/packets/stored":
@@ -178,6 +214,10 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing."""
+
+
+class PortTaken(Exception):
+    """Somebody listens on a port that was free."""
 
 
 @dataclass
@@ -236,6 +276,7 @@ class Gateway:
 def localised(text: str, folder: Path, ports: dict[str, int], upstream: int) -> str:
     """Put paths, ports and services of this test into the place of the container's."""
     text = text.replace("/etc/authority", str(folder / "authority")).replace("/etc/caddy", str(folder))
+    text = text.replace("/srv/status", str(folder / "page"))
     text = text.replace("http_port 80\n", f"http_port {ports['http']}\n")
     text = re.sub(r"https_port \d+\n", f"https_port {ports['https']}\n\tadmin 127.0.0.1:{ports['admin']}\n", text)
     text = text.replace(":8080 {", f":{ports['private']} {{").replace(":9080 {", f":{ports['objects']} {{")
@@ -258,6 +299,10 @@ def configured(folder: Path, case: dict[str, Any], upstream: int, host_address: 
     """Write the configuration of a case with everything that it names."""
     (folder / "clients").mkdir()
     (folder / "registry-writers.caddy").write_text(case["writers"])
+    (folder / "status-users.caddy").write_text(case["page_users"])
+    (folder / "page").mkdir()
+    for path, content in PAGE_PATHS.items():
+        (folder / "page" / Path(path).with_suffix(Path(path).suffix or ".html").name).write_text(content)
     authority = yaml.safe_load((ROOT / "roles/trigger/tasks/private_ca.yml").read_text())[0]
     script, constraints = authority["vars"]["__trigger_ca_script"], case["constraints"]
     subprocess.run(
@@ -265,7 +310,7 @@ def configured(folder: Path, case: dict[str, Any], upstream: int, host_address: 
         check=True,
         capture_output=True,
     )
-    ports = {name: free_port() for name in ("http", "https", "admin", "private", "objects")}
+    ports = free_ports("http", "https", "admin", "private", "objects")
     (folder / "Caddyfile").write_text(localised(case["caddyfile"], folder, ports, upstream))
     environment = os.environ | {
         "HOST_ADDRESS": host_address,
@@ -283,6 +328,13 @@ def run_gateway(
     started: list[subprocess.Popen[bytes]] = []
 
     def run(case: str, host_address: str = "127.0.0.9") -> Gateway:
+        # Another program may have got a port before Caddy takes it.
+        for _ in range(4):
+            with contextlib.suppress(PortTaken):
+                return attempt(case, host_address)
+        return attempt(case, host_address)
+
+    def attempt(case: str, host_address: str) -> Gateway:
         gateway = configured(tmp_path_factory.mktemp(case), rendered[case], upstream, host_address)
         with (gateway.folder / "log").open("wb") as log:
             command: list[str | Path] = [
@@ -301,8 +353,11 @@ def run_gateway(
                     gateway.ask("trigger.example.com")
                 else:
                     gateway.ask("trigger.example.com", port=gateway.redirecting, tls=False)
-            except OSError:
-                assert time.monotonic() < deadline, (gateway.folder / "log").read_text()[-2000:]
+            except (OSError, http.client.HTTPException):
+                text = (gateway.folder / "log").read_text()
+                if started[-1].poll() is not None and "address already in use" in text:
+                    raise PortTaken from None
+                assert time.monotonic() < deadline, text[-2000:]
                 time.sleep(0.1)
             else:
                 return gateway
@@ -462,7 +517,7 @@ def test_telemetry_is_for_named_clients(gateway: Gateway, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/query", "/api/v1/query/", "/api/v1/query/x", "/API/v1//%71uery", "/healthcheck"]
+    "path", ["/api/v1/query", "/api/v1/query/", "/api/v1/query/x", "/API/v1//%71uery", "/api/v2/other"]
 )
 def test_single_paths_can_be_closed(opened: Gateway, path: str) -> None:
     """Until a release without the fault of an advisory is deployed."""
@@ -542,8 +597,10 @@ def test_a_reload_ends_no_connection(gateway: Gateway) -> None:
     answers: list[int] = []
     waiting = threading.Thread(target=lambda: answers.append(gateway.ask("trigger.example.com", "/slow")[0]))
     waiting.start()
-    time.sleep(0.5)
+    assert SLOW_ASKED.wait(WAIT_SECONDS)
     gateway.reload()
+    assert answers == []
+    SLOW_MAY_ANSWER.set()
     waiting.join()
     assert answers == [200]
     upgraded.sock.sendall(b"still here")
@@ -629,6 +686,108 @@ def test_nobody_else_passes_where_a_proxy_is_in_front(run_gateway: Callable[...,
     gateway = run_gateway("off-elsewhere")
     told: dict[str, Any] = {"X_Forwarded_Proto": "https", "X_Forwarded_For": "198.51.100.1"}
     assert gateway.ask("trigger.example.com", port=gateway.redirecting, tls=False, **told)[0] == 403
+
+
+@pytest.mark.parametrize("path", PAGE_PATHS)
+def test_the_page_of_the_status_is_for_those_who_have_its_password(gateway: Gateway, path: str) -> None:
+    name, login = "trigger.example.com", basic("admin", SECRETS["status_page_password"])
+    wrong = [
+        {},
+        basic("admin", "x"),
+        basic("trigger", USERS["trigger"]),
+        basic("admin", SECRETS["monitoring_password"]),
+    ]
+    for headers in wrong:
+        status, body, told = gateway.ask(name, path, **headers)
+        assert (status, body, told["www-authenticate"]) == (401, b"", 'Basic realm="Trigger.dev status"')
+        assert told["cache-control"] == "no-store"
+    status, body, told = gateway.ask(name, path, **login)
+    assert (status, body.decode()) == (200, PAGE_PATHS[path])
+    assert told["content-type"] == ("application/json" if path.endswith(".json") else "text/html; charset=utf-8")
+    assert (told["cache-control"], told["x-content-type-options"]) == ("no-store", "nosniff")
+    assert "default-src 'none'" in told["content-security-policy"]
+    assert gateway.ask(name, path, method="POST", **login)[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/-/STATUS", 401), ("//-/status", 401), ("/%2d/status", 401), ("/x/../-/status", 401), ("/-/status/", 200)],
+)
+def test_the_page_of_the_status_takes_no_other_path(gateway: Gateway, path: str, status: int) -> None:
+    """What is not the page is the webapp's, and needs no password there."""
+    assert gateway.ask("trigger.example.com", path)[0] == status
+    for other in (
+        "/-/status.html",
+        "/-/status/status.html",
+        "/-/",
+        "/status",
+        "/status.html",
+        "/-/statusx",
+        "/x/-/status",
+    ):
+        assert gateway.seen("trigger.example.com", other)
+
+
+def test_the_page_of_the_status_is_under_the_webapps_name_alone(gateway: Gateway) -> None:
+    login = basic("admin", SECRETS["status_page_password"])
+    for name in ("registry.trigger.example.com", "console.trigger.example.com"):
+        assert b"Host" in gateway.ask(name, "/-/status", **login)[1], name
+    assert gateway.ask(PRIVATE, "/-/status", port=gateway.private, tls=False, **login)[0] == 403
+    status, _, told = gateway.ask("trigger.example.com", "/-/status", port=gateway.redirecting, tls=False)
+    assert (status, told["location"]) == (308, "https://trigger.example.com/-/status")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_of_the_page_is_there_where_it_is_off(rendered: dict[str, dict[str, Any]], case: str) -> None:
+    row = rendered[case]
+    served = "status_page_enabled" in CASES[case] and case != "registry-host"
+    mounts = [volume for volume in row["definition"]["services"]["gateway"]["volumes"] if "status" in volume]
+    assert mounts == (["/opt/trigger/status/page:/srv/status:ro"] if served else [])
+    assert ("status" in row["caddyfile"].replace("# What the role status writes", "")) is served
+    assert ("/opt/trigger/gateway/config/status-users.caddy" in row["needed"]) is served
+    assert SECRETS["status_page_password"] not in json.dumps([row["caddyfile"], row["definition"], row["page_users"]])
+
+
+def test_the_page_of_the_status_is_no_longer_the_webapps(opened: Gateway) -> None:
+    """Where it is off, its path is one of the webapp's as any other."""
+    assert opened.seen("trigger.example.com", "/-/status")
+
+
+def test_the_hash_of_the_page_is_made_once(rendered: dict[str, dict[str, Any]]) -> None:
+    """A new one would be another configuration in every run."""
+    assert rendered["internal"]["page_users"] == PAGE_USERS
+    name, _, made = rendered["new-password"]["page_users"].strip().partition(" ")
+    assert (name, bcrypt.verify(NEW_PASSWORD, made)) == ("admin", True)
+    assert made not in PAGE_USERS
+
+
+def test_files_of_what_is_gone_are_not_needed(rendered: dict[str, dict[str, Any]]) -> None:
+    """Deploying removes the others."""
+    folder = "/opt/trigger/gateway/config"
+    assert rendered["open"]["needed"] == [f"{folder}/registry-writers.caddy"]
+    files = [f"{folder}/{name}" for name in (f"clients/{HOST}.caddy", "registry-writers.caddy", "status-users.caddy")]
+    assert rendered["internal"]["needed"] == files
+
+
+@pytest.mark.parametrize("path", [*PAGE_PATHS, "/-/monitoring/write"])
+def test_nobody_passes_a_proxy_in_front_by_a_path_of_the_gateway_itself(
+    run_gateway: Callable[..., Gateway], path: str
+) -> None:
+    gateway = run_gateway("off-elsewhere")
+    told: dict[str, Any] = {"X_Forwarded_Proto": "https", **basic("admin", SECRETS["status_page_password"])}
+    status, _, answered = gateway.ask("trigger.example.com", path, port=gateway.redirecting, tls=False, **told)
+    assert (status, "www-authenticate" in answered) == (403, False)
+
+
+def test_the_page_of_the_status_is_served_behind_a_proxy_that_says_https(run_gateway: Callable[..., Gateway]) -> None:
+    gateway = run_gateway("off", "127.0.0.1")
+    plain: dict[str, Any] = {
+        "port": gateway.redirecting,
+        "tls": False,
+        **basic("admin", SECRETS["status_page_password"]),
+    }
+    assert gateway.ask("trigger.example.com", "/-/status", **plain)[0] == 400
+    assert gateway.ask("trigger.example.com", "/-/status", X_Forwarded_Proto="https", **plain)[0] == 200
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -218,3 +219,19 @@ def test_keys_or_a_role(tmp_path: Path) -> None:
     assert [rendered[name]["problems"] for name in ("bundled", "keys", "role")] == [[], [], []]
     assert "so webapp_object_store_role_enabled must be set" in rendered["bucket"]["problems"][0]
     assert "trigger_secrets.object_store_access_key" in rendered["nothing"]["problems"][0]
+
+
+def test_what_is_stored_of_an_installation_is_computed_where_it_is_read(root: Path) -> None:
+    """Facts win over the variables of roles: one that is set elsewhere, or from itself, would stay after a restore."""
+    stored = {"__webapp_bundled": "__webapp_bundled_now", "__webapp_memory_mib": "__webapp_memory_now_mib"}
+    tasks = yaml.safe_load((root / "roles/webapp/tasks/installed.yml").read_text())
+    names = [task.get("register") for task in tasks]
+    facts = {}
+    for number, task in enumerate(tasks):
+        for name, value in task.get("ansible.builtin.set_fact", {}).items():
+            assert number > names.index("__webapp_installed")
+            facts[name] = value
+    assert facts == {name: f"{{{{ {source} }}}}" for name, source in stored.items()}
+    for path in [*root.glob("roles/*/tasks/*.yml"), *root.glob("playbooks/**/*.yml")]:
+        if path.name != "installed.yml":
+            assert not re.search(rf"^\s*({'|'.join(stored)}):", path.read_text(), re.MULTILINE), path

@@ -56,6 +56,29 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "logged-in": {"registry_client_login_enabled": True, "registry_client_user": "anna"},
 }
+# The registry in references of images, and other settings -> whether engines are told that it speaks plain http.
+PLAIN: dict[str, tuple[dict[str, Any], bool]] = {
+    "plain-by-itself": ({}, True),
+    "plain-by-another-name": ({"trigger_registry_host": "10.0.0.5:5000"}, True),
+    "plain-at-another-port": ({"trigger_registry_port": 5001}, True),
+    "tls-of-somebody-else": ({"registry_enabled": False, "trigger_registry_host": "registry.example.org"}, False),
+    "tls-of-somebody-else-at-the-port": (
+        {"registry_enabled": False, "trigger_registry_host": "registry.example.org:5000"},
+        False,
+    ),
+    "tls-of-a-proxy": ({"trigger_registry_host": "registry5000"}, False),
+    "tls-of-a-proxy-at-a-port": ({"trigger_registry_host": "registry.example.com:8443"}, False),
+    "tls-of-the-gateway": ({"trigger_origin": "https://trigger.example.com"}, False),
+    "plain-because-it-is-said": (
+        {
+            "registry_enabled": False,
+            "trigger_registry_host": "registry.example.org",
+            "trigger_registry_insecure_enabled": True,
+        },
+        True,
+    ),
+}
+CASES |= {name: given for name, (given, _) in PLAIN.items()}
 RELEASES = {
     "default": 2,
     "two": 2,
@@ -102,6 +125,7 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "definition": "{{ __registry_definition }}",
         "authority": "{{ __registry_client_ca }}",
         "special": "{{ __registry_client_special }}",
+        "insecure": "{{ trigger_registry_insecure_enabled }}",
         "unneeded": "{{ __registry_client_unneeded }}",
         "advice": "{{ __registry_client_advice }}",
         "login": "{{ [__registry_client_name, __registry_client_secret_name] }}",
@@ -120,6 +144,12 @@ def rendered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     done = run_plays(folder, [play], "-i", "hosts.json", ANSIBLE_INVENTORY_ENABLED="ansible.builtin.yaml")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return {name: json.loads((folder / f"{name}.out").read_text()) for name in CASES}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_only_a_registry_that_speaks_plain_http_is_called_so(rendered: dict[str, Any], name: str) -> None:
+    """Engines would send the login of an external one without encryption."""
+    assert rendered[name]["insecure"] is PLAIN[name][1]
 
 
 @pytest.mark.parametrize("name", RELEASES)

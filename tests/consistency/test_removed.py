@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the end of a worker leaves behind, and what is said when it comes back too soon."""
+"""What the end of a worker or an installation leaves behind, and what is said when a worker comes back too soon."""
 
 from __future__ import annotations
 
@@ -48,3 +48,27 @@ def test_the_gateway_closes_to_a_worker_that_goes(root: Path, entry: str) -> Non
     assert last["when"] == "__supervisor_staying | length == 0"
     (row,) = yaml.safe_load((tasks / "unregister.yml").read_text())
     assert row["ansible.builtin.include_role"]["tasks_from"] == "client_absent"
+
+
+def test_secrets_and_the_ca_stay_with_the_data(tmp_path: Path) -> None:
+    """A folder is no regular expression: + and . in its name stand for themselves."""
+    folders = ["/opt/trigger", "/opt/trigger+prod", "/srv/a.b"]
+    kept = render_cases(
+        tmp_path,
+        *("trigger", "uninstall"),
+        host="one.example.com",
+        wanted={"kept": "__uninstall_kept"},
+        cases={folder: {"trigger_directory": folder} for folder in folders},
+    )
+    for folder in folders:
+        assert {f"{folder}/secrets.json", f"{folder}/secrets.json.previous"} < set(kept[folder]["kept"])
+        assert any(path.startswith(f"{folder}/ca") for path in kept[folder]["kept"])
+    elsewhere = {"trigger_directory": "/srv/a.b", "trigger_secrets_file": "/srv/a-b/secrets.json"}
+    other = render_cases(
+        tmp_path,
+        *("trigger", "uninstall"),
+        host="one.example.com",
+        wanted={"kept": "__uninstall_kept"},
+        cases={"elsewhere": elsewhere},
+    )
+    assert not [path for path in other["elsewhere"]["kept"] if path.startswith("/srv/a-b/")]

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.environment_problems import parse_schema, requirement
+from verification import expected
 
 from tests.plays import render_cases
 from tests.schemas import SCHEMAS
@@ -24,32 +25,20 @@ Projects = dict[str, dict[str, Any]]
 Row = tuple[str, str, dict[str, Any]]
 
 HERE = Path(__file__).parent
-CONTROL_DATA = {"webapp", "trigger-postgres", "trigger-redis", "trigger-clickhouse"}
+# The tests do not read the rows of services, so that they notice a wrong one. What each has to be stands in one place,
+# for these and for hosts.
+DESIGNED = [row for group in (expected.CONTROL_GROUP, expected.WORKERS_GROUP) for row in expected.CONTAINERS[group]]
 MEMBERS = {
-    "trigger-data": CONTROL_DATA,
-    "trigger-realtime": {"webapp", "trigger-postgres", "electric"},
-    "trigger-front": {"webapp", "trigger-seaweedfs"},
-    "trigger-registry": {"trigger-registry"},
-    "trigger-egress": {"supervisor"},
-    "trigger-proxy": {"supervisor", "docker-socket-proxy"},
-    "trigger-runner": {"supervisor"},
+    network: {row.service for row in DESIGNED if network in row.networks}
+    for network in frozenset().union(*(row.networks for row in DESIGNED))
 }
-INTERNAL = {"trigger-data", "trigger-realtime", "trigger-proxy"}
-PUBLISHED = {"webapp": "3000", "trigger-seaweedfs": "9000", "trigger-registry": "5000"}
+INTERNAL = expected.INTERNAL_NETWORKS
+PUBLISHED = {row.service: str(*row.published) for row in DESIGNED if row.published}
 # Everything else runs as a user of its own. The registry's volume belongs to root in its image.
 ROOT_USERS = {"trigger-registry"}
-VOLUMES = {
-    "trigger_postgres_data",
-    "trigger_redis_data",
-    "trigger_clickhouse_data",
-    "trigger_clickhouse_logs",
-    "trigger_seaweedfs_data",
-    "trigger_registry_data",
-}
-# Of a service that is not deployed by default, of one that knows hashes only, and of the repository of backups.
-IN_NO_ENVIRONMENT = {"object_store_root_password", "registry_password", "backup_key"}
+VOLUMES = expected.VOLUMES[expected.CONTROL_GROUP]
 # What the webapp waits for.
-DATA_SERVICES = (CONTROL_DATA | {"trigger-seaweedfs", "electric"}) - {"webapp"}
+DATA_SERVICES = {row.service for row in DESIGNED if row.project == "trigger-webapp"} - {"webapp"}
 # What the host of the fixture has.
 HOST_CPUS, HOST_MEMORY_MIB = 2, 4096
 
@@ -136,9 +125,19 @@ def test_the_tables_are_in_the_schema_that_upstream_expects(projects: Projects, 
 
 def test_all_secrets_are_used_and_none_is_in_a_compose_file(projects: Projects, secrets: dict[str, str]) -> None:
     environments = "\n".join(value for _, _, value in environment(projects))
+    folder = HERE.parents[1] / "roles"
+    holders = yaml.safe_load((folder / "webapp/vars/main/holders.yml").read_text())["__webapp_secret_holders"]
+    held = {secret for _, service, _ in services(projects) for secret in holders.get(service, ())}
+    # Of services that are not deployed by default. Other roles write a hash of it, or a file.
+    absent = {secret for names in holders.values() for secret in names} - held
+    others = [
+        path for role in ("backup", "gateway", "monitoring", "registry") for path in folder.glob(f"{role}/*/**/*.yml")
+    ]
+    elsewhere = "\n".join(path.read_text() for path in others)
     for name, value in secrets.items():
         forms = encodings(value)
-        assert any(form in environments for form in forms) or name in IN_NO_ENVIRONMENT, f"{name} reaches no program"
+        reached = any(form in environments for form in forms)
+        assert reached or name in absent or re.search(rf"\b{name}\b", elsewhere), f"{name} reaches no program"
         for project, rendered in projects.items():
             assert not [form for form in forms if form in rendered["text"]], (
                 f"{name} is in the Compose file of {project}"
@@ -249,6 +248,36 @@ def test_networks_follow_the_mtu_of_the_host(
     assert found["networks"] == ({"driver_opts": {"com.docker.network.driver.mtu": mtu}} if mtu else {})
 
 
+@pytest.mark.parametrize(
+    ("tag", "mount", "told"),
+    [
+        ("14", "/var/lib/postgresql/data", None),
+        ("17.6-bookworm", "/var/lib/postgresql/data", None),
+        ("latest", "/var/lib/postgresql/data", None),
+        ("18", "/var/lib/postgresql", "/var/lib/postgresql"),
+        ("18.6-trixie", "/var/lib/postgresql", "/var/lib/postgresql"),
+    ],
+)
+def test_the_data_of_postgres_is_at_the_top_of_its_volume(
+    tmp_path: Path, tag: str, mount: str, told: str | None
+) -> None:
+    """PGDATA of the official images before 18 is that folder already; a variable more would restart the server."""
+    (found,) = render_cases(
+        tmp_path,
+        *("trigger", "webapp"),
+        host="control.example.com",
+        wanted={"service": "__webapp_services['trigger-postgres'].container.volumes", "told": "__webapp_postgres_told"},
+        cases={
+            "case": {
+                "trigger_origin": "http://localhost:8030",
+                "webapp_postgres_image": f"docker.io/library/postgres:{tag}",
+                "__webapp_postgres_told": "{{ __webapp_services['trigger-postgres'].environment.PGDATA }}",
+            }
+        },
+    ).values()
+    assert found == {"service": [f"trigger_postgres_data:{mount}"], "told": told or ""}
+
+
 def test_nothing_else_is_published(projects: Projects) -> None:
     found = {name: row["ports"] for _, name, row in services(projects) if "ports" in row}
     assert {name: [port.rpartition(":")[2] for port in ports] for name, ports in found.items()} == {
@@ -280,7 +309,8 @@ def test_a_mounted_file_is_seen_by_compose(projects: Projects) -> None:
 
 
 def test_health_checks_use_what_the_genuine_image_holds(projects: Projects) -> None:
-    tools = yaml.safe_load((HERE / "image_tools.yml").read_text())
+    rows = yaml.safe_load((HERE.parents[1] / "testbed/images/images.yml").read_text())["images"]
+    tools = {row["reference"].rpartition(":")[0]: row["tools"] for row in rows if "tools" in row}
     for _, name, row in services(projects):
         kind, *words = row["healthcheck"]["test"]
         assert kind in ("CMD", "CMD-SHELL"), name

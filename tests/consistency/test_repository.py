@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -200,6 +201,8 @@ def test_the_archive_holds_what_is_ours_and_nothing_of_the_operator(
     for name, text in [*files.items(), *((name, "password: hunter2") for name in STRANGERS)]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(text)
+    pictures = {path.relative_to(root).as_posix() for path in (root / "docs").rglob("*.png")}
+    shutil.copytree(root / "docs/pictures", copy / "docs/pictures")
     (copy / "roles/webapp/tasks/__pycache__").mkdir()
     (copy / "roles/webapp/tasks/__pycache__/x.pyc").touch()
     galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
@@ -209,7 +212,7 @@ def test_the_archive_holds_what_is_ours_and_nothing_of_the_operator(
     with tarfile.open(archive) as packed:
         names = {one.name for one in packed if one.isfile()}
         manifest = json.load(packed.extractfile("MANIFEST.json"))["collection_info"]  # type: ignore[arg-type]
-    assert names - {"FILES.json", "MANIFEST.json"} == {name for name in files if not WORKSHOP.match(name)}
+    assert names - {"FILES.json", "MANIFEST.json"} == pictures | {name for name in files if not WORKSHOP.match(name)}
     for key in ("documentation", "homepage", "issues", "repository"):
         assert manifest[key].startswith("https://github.com/selfhosted/trigger_dev"), key
     # Galaxy shows the pages: what they link to must be there. CONTRIBUTING is about a clone.

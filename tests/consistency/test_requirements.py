@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def test_limits_fit_the_host_as_a_whole(root: Path, tmp_path: Path, worker: bool
             name: {
                 "trigger_origin": "https://trigger.example.com",
                 "trigger_gateway_enabled": True,
-                "__docker_engine_answer": {"stdout": json.dumps({"MemTotal": mib * 2**20})},
+                "__trigger_engine": {"MemTotal": mib * 2**20},
                 **settings,
             }
             for name, (mib, _, settings, _) in cases.items()
@@ -133,9 +132,9 @@ def test_a_dry_run_without_an_engine_shows_the_limits_of_the_deployment(root: Pa
             "told": "__compose_project_clamped",
         },
         cases={
-            "before": {"__docker_engine_answer": {"stdout": ""}, **measured, **project},
+            "before": {"__trigger_engine": {}, **measured, **project},
             "after": {
-                "__docker_engine_answer": {"stdout": json.dumps({"NCPU": 2, "MemTotal": 4096 * 2**20})},
+                "__trigger_engine": {"NCPU": 2, "MemTotal": 4096 * 2**20},
                 **project,
             },
             "unknown": project,
@@ -149,17 +148,18 @@ def test_a_dry_run_without_an_engine_shows_the_limits_of_the_deployment(root: Pa
 
 
 def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
-    engine = {"DockerRootDir": "/docker"}
+    engine = {"ServerVersion": "28.1", "DockerRootDir": "/docker"}
+    stopped = {"DockerRootDir": "", "DriverStatus": None, "SecurityOptions": None}
     contained = engine | {
         "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
         "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin"],
     }
     cases: dict[str, dict[str, Any]] = {
         name: {
-            "__docker_engine_answer": {"stdout": json.dumps(answer) if answer else ""},
+            "__trigger_engine": answer,
             "__trigger_host_kind": "worker",
         }
-        for name, answer in {"no engine": {}, "own": engine, "contained": contained}.items()
+        for name, answer in {"no engine": {}, "stopped": stopped, "own": engine, "contained": contained}.items()
     }
     found = render_cases(
         tmp_path,
@@ -170,11 +170,13 @@ def test_disks_of_every_store_of_images_are_measured(tmp_path: Path) -> None:
     )
     assert {name: value["apparmor"] for name, value in found.items()} == {
         "no engine": True,
+        "stopped": True,
         "own": False,
         "contained": True,
     }
     assert {name: list(value["disks"]) for name, value in found.items()} == {
         "no engine": ["/opt/trigger", "/var/lib/docker"],
+        "stopped": ["/opt/trigger"],
         "own": ["/opt/trigger", "/docker"],
         "contained": ["/opt/trigger", "/docker", "/var/lib/containerd"],
     }
@@ -205,3 +207,19 @@ def test_packages_of_a_pinned_engine(tmp_path: Path) -> None:
     assert pinned["apparmor"] == {*pinned["series"], "apparmor"}
     assert pinned["release"] == {"docker-ce=5:28.5.2-*", "docker-ce-cli=5:28.5.2-*", *docker[2:]}
     assert pinned["distribution"] == {"docker.io=26.1.5*", "docker-cli=26.1.5*", "docker-compose", "iptables"}
+
+
+def test_the_key_of_the_repository_comes_over_https(tmp_path: Path) -> None:
+    """Packages are checked by it, so a mirror in plain http must not give it in plain http."""
+    rendered = render_cases(
+        tmp_path,
+        *("trigger", "docker_engine"),
+        host="control.example.com",
+        wanted={"key": "docker_engine_key_url", "packages": "docker_engine_repository_url"},
+        cases={"mirror": {"docker_engine_repository_url": "http://mirror.example.com/docker"}, "usual": {}},
+    )
+    assert rendered["mirror"] == {
+        "key": "https://mirror.example.com/docker",
+        "packages": "http://mirror.example.com/docker",
+    }
+    assert rendered["usual"]["key"] == rendered["usual"]["packages"] == "https://download.docker.com/linux"

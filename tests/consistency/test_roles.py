@@ -61,6 +61,32 @@ def role(request: pytest.FixtureRequest) -> str:
     return name
 
 
+def test_roles_do_not_validate_each_other(root: Path, role: str) -> None:
+    """Argument specs are for callers outside: a role that is called has checked its settings."""
+    for file, task in tasks(root, role):
+        called = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+        assert not called or called.get("rolespec_validate") is False, f"{file}: {task['name']}"
+
+
+def test_files_on_the_controller_are_those_that_the_user_means(root: Path, role: str) -> None:
+    """Ansible runs local tasks in the folder of the playbook, and as root where an inventory says so for all hosts."""
+    texts = "\n".join(path.read_text() for path in sorted((root / "roles" / role / "vars").rglob("*.yml")))
+    for file, task in tasks(root, role):
+        if task.get("delegate_to") != "localhost":
+            continue
+        assert task.get("vars", {}).get("ansible_become") is False, f"{file}: {task['name']}"
+        written = task.get("ansible.builtin.copy", {}).get("dest") or task.get("ansible.builtin.file", {}).get("path")
+        if not written:
+            continue
+        # The variable that the path begins with, and what that begins with.
+        name = re.match(r"\{\{ (__\w+)", written)
+        while name and (value := re.search(rf"^\s*{name[1]}: (.*)$", texts, re.MULTILINE)):
+            if "| expanduser | realpath" in value[1]:
+                break
+            name = re.search(r"\{\{ (__\w+)", value[1])
+        assert name, f"{file}: {task['name']}: {written} is not made absolute"
+
+
 def test_the_roles_of_the_design_are_there() -> None:
     assert {"trigger", "docker_engine", "compose_project", "gateway", "webapp", "registry", "supervisor"} <= set(ROLES)
 
@@ -212,6 +238,13 @@ def test_systemd_reads_units_anew_whatever_this_run_has_changed(root: Path, role
             assert given["daemon_reload"] is True, f"{role} {file}: {task['name']}"
         elif given.get("state") in ("started", "restarted") and "trigger-" in str(given["name"]):
             raise AssertionError(f"{role} {file}: {task['name']} starts a unit of ours without a reload")
+
+
+def test_packages_wait_for_the_lock_of_a_host_that_has_just_booted(root: Path, role: str) -> None:
+    """Cloud-init and unattended-upgrades hold it for minutes, and apt waits 60 s by itself."""
+    for file, task in tasks(root, role):
+        given = task.get("ansible.builtin.apt")
+        assert given is None or given.get("lock_timeout") == 600, f"{role} {file}: {task['name']}"
 
 
 def test_nothing_is_passed_over(root: Path, role: str) -> None:

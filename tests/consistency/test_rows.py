@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import KEYS, TYPES, Row, load_rows
 
-from tools.tables import entries
+from tools.tables import entries, known_as
 
 ROWS: dict[str, Row] = {name: row for role in load_rows().values() for name, row in role.items()}
 SECRET = re.compile(r"_(secret|secrets|password|token|key)$")
@@ -28,6 +29,14 @@ def inside(name: str, row: Row) -> Iterator[tuple[str, Row]]:
         yield from inside(f"{name}.{key}", inner)
 
 
+# Whom these lead to is not called from a container, or rules judge where they lead.
+ANY_PLACE = {
+    *("trigger_origin", "trigger_login_origin", "uninstall_confirm", "monitoring_grafana_origin"),  # browsers
+    *("webapp_dev_otel_endpoint", "webapp_dev_engine_url"),  # the machine of a developer
+    "gateway_ca_names.elements",
+    # __trigger_inner_addresses
+    *("trigger_api_origin", "trigger_stream_origin", "trigger_object_store_origin", "trigger_registry_host"),
+}
 EVERY = dict(pair for name, row in ROWS.items() for pair in inside(name, row))
 
 
@@ -68,12 +77,28 @@ def test_a_row_is_complete(name: str) -> None:
         assert row.get("secret"), "its name says that it is a secret"
 
 
+def test_what_containers_call_is_not_themselves() -> None:
+    """Each address of another program has a format that refuses localhost, or stands above with its reason."""
+    places = {name for name, row in EVERY.items() if row.get("format") in ("host", "host_and_port", "origin", "url")}
+    assert places == ANY_PLACE
+
+
+def test_secrets_are_of_one_line() -> None:
+    """A line break at the end comes from a block of YAML: the secret would be another one than the operator sees."""
+    texts = {name for name, row in EVERY.items() if row["type"] == "str" and SECRET.search(name.partition(".")[0])}
+    secret = {name for name, row in ROWS.items() if row["type"] == "str" and row.get("secret")}
+    other = {name for name in texts | secret if EVERY[name].get("format") not in ("line", "header")}
+    # These are XML and JSON, and what roles give.
+    fixed = {name for name in EVERY if re.search("_auth_headers$|^webapp_clickhouse_extra_", name)}
+    assert other == fixed | {"compose_project_secrets.elements"}
+
+
 def test_names_of_upstream_are_well_formed(root: Path) -> None:
     """A name has one answer: settings here, or the reason why there is none."""
     documents = {
         path.parents[1].name: yaml.safe_load(path.read_text()) for path in root.glob("roles/*/meta/settings.yml")
     }
-    set_here = {name for row in ROWS.values() for name, _, _ in entries(row.get("also_known_as", []))}
+    set_here = {name for row in ROWS.values() for name, _, _ in entries(known_as(row))}
     without = [entry for document in documents.values() for entry in entries(document.get("without_setting", []))]
     assert len(set_here) > 100
     for name, key, note in without:
@@ -96,3 +121,33 @@ def test_every_reservation_is_held_against_its_limit(root: Path) -> None:
         held[limit.replace("_memory_", "_memory_reservation_")] = limit
     wanted = {name: name.replace("_memory_reservation_", "_memory_") for name in ROWS if "_memory_reservation_" in name}
     assert wanted.items() <= held.items()
+
+
+def explained_keys(text: str) -> list[str]:
+    """Give the keys that the comment at the top of a table of rows explains: a word and its meaning, in columns."""
+    head, found, _ = text.partition("\n---\n")
+    return re.findall(r"^#   ([a-z_]+):? {2,}\S", head if found else "", re.MULTILINE)
+
+
+def halves(found: Any) -> Iterator[str]:
+    """Give keys that are the second half of a text: `{a: one, and two}` has the key `and two`."""
+    if isinstance(found, dict):
+        yield from (str(key) for key, value in found.items() if value is None and " " in str(key))
+    for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        yield from halves(inner)
+
+
+def test_no_text_is_cut_at_its_comma(files: dict[str, str]) -> None:
+    assert list(halves({"a": {"b": "one", "and two": None}})) == ["and two"]
+    rows = [name for name in files if name.startswith("roles/") and name.endswith(".yml")]
+    assert {name: found for name in rows if (found := list(halves(yaml.safe_load(files[name]))))} == {}
+
+
+def test_comments_of_tables_explain_keys_that_rows_have(files: dict[str, str]) -> None:
+    explained = {name: explained_keys(text) for name, text in files.items() if name.endswith(".yml")}
+    assert len([name for name, keys in explained.items() if keys]) > 5
+    for name, keys in explained.items():
+        # The oldest of several files that share their keys explains them.
+        folder = name.rpartition("/")[0] + "/"
+        rows = "\n".join(text.partition("\n---\n")[2] for path, text in files.items() if path.startswith(folder))
+        assert [key for key in keys if not re.search(rf"\b{key}:", rows)] == [], name

@@ -14,6 +14,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.lookup.setting_problems 
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import load_rows
 
 from testbed.common import ROOT
+from tests.consistency.test_failures import TASKS, flat
 
 FILES = sorted((ROOT / "roles").glob("*/vars/main/rules.yml"))
 ROWS = {name: row for rows in load_rows().values() for name, row in rows.items()}
@@ -68,3 +69,17 @@ def test_rules_stand_nowhere_else(files: dict[str, str]) -> None:
         and re.search(r"^ *(- )?wrong:|trigger_dev[.]setting_problems", text, flags=re.MULTILINE)
     ]
     assert others == []
+
+
+def test_problems_are_computed_once() -> None:
+    """An assertion computes its message even where it passes, and with it the problems once more."""
+    computed = re.compile(r"\b__\w+_(?:problems|faults)\b")
+    found = [
+        (path.relative_to(ROOT).as_posix(), task["name"])
+        for path in TASKS
+        for task in flat(yaml.safe_load(path.read_text()) or [])
+        if (check := task.get("ansible.builtin.assert"))
+        if {*computed.findall(str(check["that"]))} & {*computed.findall(check["fail_msg"])}
+    ]
+    # It has another condition too, which says itself what is wrong, and joins what is collected before.
+    assert found == [("roles/webapp/tasks/settings.yml", "Check that settings and environment fit together")]

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import ast
+import base64
+import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from testbed.expected_secrets import SECRET_NAMES, VARIABLES
+from tests.additions import copy
 from tests.plays import render_cases
 
 
@@ -54,55 +60,143 @@ def test_only_an_external_postgres_takes_another_password(rendered: dict[str, di
 
 
 def test_every_secret_can_be_replaced(rendered: dict[str, dict[str, Any]], root: Path) -> None:
-    """A new secret needs its row, its choice in the setting, its words in the document, and somebody who has it."""
+    """Its row says how, and somebody has it."""
     names = set(rendered["bundled"]["lengths"])
     rows = rendered["bundled"]["rotations"]
     assert set(rows) == names
     for name, row in rows.items():
-        assert set(row) <= {"external", "setting", "workers", "effect"}, name
+        assert set(row) <= {"how", "external", "setting", "workers", "effect"}, name
+        assert row["how"], name
+        assert row.get("effect", ".").endswith("."), name
         assert row.get("workers", "paused") in ("paused", "together"), name
         assert ("external" in row) == ("setting" in row), name
-    held = {secret for service in services(root).values() for secret in service.get("secrets", [])}
-    assert names - held == {"registry_password", "registry_pull_password", "backup_key"}
-    assert held <= names
-    settings = yaml.safe_load((root / "roles/secrets_rotate/meta/settings.yml").read_text())["settings"]
-    assert set(settings["secrets_rotate_names"]["elements"]["choices"]) == names
-    told = re.findall(r"^\| (`.*?) \|", (root / "docs/secrets.md").read_text(), re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", " ".join(told))) == names
+    held = {secret for names in holders(root).values() for secret in names}
+    for name in names - held:
+        assert roles_that_read(root, name), f"{name} is generated, and no role reads it"
+    assert set(told(root, "# Secrets")) == names
 
 
-def services(root: Path) -> dict[str, Any]:
-    text = (root / "roles/webapp/vars/main/services.yml").read_text()
-    found: dict[str, Any] = yaml.safe_load(text)["__webapp_services"]
+def roles_that_read(root: Path, name: str) -> set[str]:
+    """Name the roles that read a secret."""
+    paths = [
+        path for kind in ("vars", "tasks", "templates") for path in root.glob(f"roles/*/{kind}/**/*") if path.is_file()
+    ]
+    found = {path.relative_to(root).parts[1] for path in paths if re.search(rf"\b{name}\b", path.read_text())}
+    return found - {"trigger", "secrets_rotate"}
+
+
+def told(root: Path, heading: str) -> dict[str, str]:
+    """Give the first cell of each row of the table below a heading of the document, by name: how it is replaced."""
+    _, found, text = f"\n{(root / 'docs/secrets.md').read_text()}".partition(f"\n{heading}")
+    assert found, heading
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \| .* \|$", text.partition("\n## ")[0], re.MULTILINE)
+    names = [(name, how) for cell, how in rows for name in re.findall(r"`(\w+)`", cell)]
+    assert len(names) == len(dict(names)), "a secret stands twice in the table"
+    return dict(names)
+
+
+def test_every_other_secret_is_refused_with_what_replaces_it(root: Path, tmp_path: Path) -> None:
+    """Settings that are secret, and the worker token: nothing is missing in the document, and both say the same."""
+    roles = {path.parents[1].name: yaml.safe_load(path.read_text()) for path in root.glob("roles/*/meta/settings.yml")}
+    settings = {
+        name
+        for document in roles.values()
+        if not document.get("internal")
+        for name, row in document["settings"].items()
+        # What trigger_secrets has stands in the other table.
+        if row.get("secret") and name != "trigger_secrets"
+    }
+    assert len(settings) > 20
+    ways = told(root, "## Other secrets")
+    assert set(ways) == settings | {"worker_token"}
+    # Playbooks of the document -> what they replace.
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, how in ways.items():
+        words = re.findall(r"`(\w+)`", how.replace("as above", "`site`"))
+        groups.setdefault(tuple(word for word in words if word != name), []).append(name)
+    parts = ("named_others", "named_settings", "named_deployers", "unknown")
+    asked = {"-".join(playbooks): names for playbooks, names in groups.items()}
+    found = render_cases(
+        tmp_path,
+        *("trigger", "webapp", "secrets_rotate"),
+        host="one.example.com",
+        wanted={name: f"__secrets_rotate_{name}" for name in parts},
+        cases={
+            case: {"secrets_rotate_names": names}
+            for case, names in {**asked, "known": ["redis_password"], "misspelt": ["redis_pasword"]}.items()
+        },
+    )
+    assert found["known"] == {"named_others": {}, **{key: [] for key in parts[1:]}}
+    assert found["misspelt"]["unknown"] == ["redis_pasword"]
+    for playbooks, names in groups.items():
+        row = found["-".join(playbooks)]
+        assert row["unknown"] == []
+        assert sorted([*row["named_others"], *row["named_settings"]]) == sorted(names)
+        assert [*row["named_others"].values(), *row["named_deployers"]] == list(playbooks), names
+        assert (root / "playbooks" / f"{playbooks[0]}.yml").is_file()
+
+
+def test_a_test_logs_in_with_each_secret_that_it_replaces(rendered: dict[str, dict[str, Any]], root: Path) -> None:
+    """By a dictionary SECRET_LOGINS, or by a tuple SECRET_REQUESTS; `Life.works` refuses names that are in neither."""
+    tried: set[object] = set()
+    for path in root.glob("molecule/*/tests/*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [ast.unparse(name) for name in getattr(node, "targets", [getattr(node, "target", None)]) if name]
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and {"SECRET_LOGINS", "SECRET_REQUESTS"} & set(names):
+                values = node.value.keys if isinstance(node.value, ast.Dict) else ast.walk(node)
+                tried |= {value.value for value in values if isinstance(value, ast.Constant)}
+    every = set(rendered["bundled"]["lengths"])
+    assert tried <= every
+    # These the test of rotations looks for in the environment of the webapp.
+    assert every - tried <= set(VARIABLES), "no test tells whether these open anything"
+    assert every == set(SECRET_NAMES)
+    assert len(tried) >= 16, "a secret opened something, and no test logs in with it any more"
+
+
+def holders(root: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = yaml.safe_load((root / "roles/webapp/vars/main/holders.yml").read_text())[
+        "__webapp_secret_holders"
+    ]
     return found
 
 
-# Parts of expressions that hold a secret, and which.
-READERS = {f"__webapp_passwords.{name}": f"{name}_password" for name in ("postgres", "redis", "clickhouse")} | {
-    f"__webapp_passwords.{name}": name for name in ("object_store_access_key", "object_store_secret_key")
-}
-
-
-def test_a_service_names_the_secrets_that_it_holds(rendered: dict[str, dict[str, Any]], root: Path) -> None:
+def test_a_service_holds_the_secrets_that_its_rendered_files_show(root: Path, tmp_path: Path) -> None:
     """One that is forgotten would leave the service with the old value, or the webapp running meanwhile."""
-    folder = root / "roles/webapp/vars/main"
-    variables: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.yml")):
-        variables |= yaml.safe_load(path.read_text())
-    readers = READERS | {f"__trigger_secret_values.{name}": name for name in rendered["bundled"]["lengths"]}
-    readers["__webapp_passwords.object_store_root"] = "object_store_root_password"
+    values = {name: f"value-of-{name}." for name in SECRET_NAMES}
+    base = {
+        "trigger_origin": "http://localhost:8030",
+        "monitoring_enabled": True,
+        "__trigger_secret_file": {"secret_file": {"secrets": values}},
+        "__docker_engine_answer": {"stdout": json.dumps({"NCPU": 2, "MemTotal": 32 * 2**30})},
+    }
+    deployed = "selfhosted.trigger_dev.column('{}', __webapp_deployed) | to_json"
+    found = render_cases(
+        tmp_path,
+        *("trigger", "compose_project", "webapp"),
+        host="one.example.com",
+        wanted={part: f"__webapp_services | {deployed.format(part)}" for part in ("environment", "files")},
+        cases={store: base | {"webapp_object_store": store} for store in ("seaweedfs", "minio")},
+    )
+    seen: dict[str, set[str]] = {}
+    for parts in found.values():
+        for service, part in ((service, part) for text in parts.values() for service, part in json.loads(text).items()):
+            texts = json.dumps(part)
+            # The login for metrics is a header.
+            texts += "".join(base64.b64decode(word).decode() for word in re.findall(r"Basic ([\w+/]+=*)", texts))
+            seen.setdefault(service, set()).update(name for name, value in values.items() if value in texts)
+    assert {name: set(names) for name, names in holders(root).items()} == seen
 
-    def held(value: object, seen: frozenset[str] = frozenset({"__webapp_passwords"})) -> set[str]:
-        """Follow the names of variables down to the secrets."""
-        text = yaml.safe_dump(value)
-        found = {secret for words, secret in readers.items() if re.search(rf"{re.escape(words)}\b", text)}
-        for name in set(re.findall(r"\b__webapp_\w+", text)) & set(variables) - seen:
-            found |= held(variables[name], seen | {name})
-        return found
 
-    for name, row in services(root).items():
-        parts = {key: row[key] for key in ("environment", "files") if key in row}
-        assert held(parts, frozenset({"__webapp_passwords", "__webapp_services"})) == set(row.get("secrets", [])), name
+def test_a_secret_that_a_role_reads_has_a_row(rendered: dict[str, dict[str, Any]], root: Path) -> None:
+    """A misspelt one would be empty only where it is used."""
+    read = {
+        name
+        for path in root.glob("roles/*/[vtd]*/**/*")
+        if path.suffix in (".yml", ".j2")
+        for name in re.findall(r"\b(?:__trigger_secret_values|secret_file[.]secrets)[.](\w+)\b(?!\()", path.read_text())
+    }
+    assert len(read) >= 14
+    assert read - {"worker_token"} <= set(rendered["bundled"]["lengths"])
 
 
 def test_workers_are_moved_with_the_secrets_that_they_read(rendered: dict[str, dict[str, Any]], root: Path) -> None:
@@ -117,3 +211,60 @@ def test_an_external_service_keeps_its_secret(rendered: dict[str, dict[str, Any]
     outside = {name for name, row in rendered["external"]["rotations"].items() if row.get("external")}
     assert outside == {"postgres_password"}
     assert not [name for name, row in rendered["bundled"]["rotations"].items() if row.get("external")]
+
+
+def test_one_row_adds_a_secret(root: Path, tmp_path: Path) -> None:
+    """The example of CONTRIBUTING.md: one file is changed, and everything else is generated."""
+    changed = copy(tmp_path)
+    example = next(
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", (root / "CONTRIBUTING.md").read_text(), re.DOTALL)
+        if "rotation" in block
+    )
+    path = "roles/trigger/vars/main/secrets.yml"
+    changed.add(path, textwrap.indent(textwrap.dedent(example), "  "), before="\n__trigger_webapp_environment_file:")
+    assert changed.generate() == {
+        "docs/secrets.md",
+        "docs/settings.md",
+        "roles/adopt/vars/main/names.yml",
+        "roles/webapp/vars/main/environment.yml",
+        "roles/webapp/vars/main/holders.yml",
+    }
+    assert "| `example_secret` | the webapp starts with it | Earlier examples are void. |" in changed.text(
+        "docs/secrets.md"
+    )
+    assert "| `EXAMPLE_SECRET` | `trigger_secrets.example_secret` |" in changed.text("docs/settings.md")
+    names = changed.read("roles/adopt/vars/main/names.yml")["__adopt_names"]
+    assert names["EXAMPLE_SECRET"] == {"to": "trigger_secrets.example_secret"}
+    told = {"names": ["example_secret"], "found": "none", "stage": "begun", "resumed": [], "secrets": {}}
+    given = {
+        "trigger_origin": "http://localhost:8030",
+        "__trigger_secret_file": {"secret_file": {"secrets": {"example_secret": "the value"}}},
+        "__secrets_rotate_found": told,
+        "__secrets_rotate_repository": {"stat": {"exists": False}},
+        "secrets_rotate_names": ["example_secret"],
+    }
+    found = render_cases(
+        tmp_path,
+        *("trigger", "webapp", "secrets_rotate"),
+        host="one.example.com",
+        wanted={
+            "length": "__trigger_secret_lengths.example_secret",
+            "value": "__webapp_environment.EXAMPLE_SECRET",
+            "services": "__secrets_rotate_services",
+            "effects": "__secrets_rotate_effects",
+            "unknown": "__secrets_rotate_unknown",
+        },
+        cases={"new": given},
+        files=[
+            tmp_path / path,
+            *(tmp_path / f"roles/webapp/vars/main/{name}.yml" for name in ("environment", "holders")),
+        ],
+    )
+    assert found["new"] == {
+        "length": 32,
+        "value": "the value",
+        "services": ["webapp"],
+        "effects": ["Earlier examples are void."],
+        "unknown": [],
+    }

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.plays import render_cases
+from testbed.common import ROOT
+from tests.plays import render_cases, run_plays
 
 HOST = "one.example.com"
 BASE: dict[str, Any] = {
@@ -19,10 +23,15 @@ BASE: dict[str, Any] = {
 
 
 def case(
-    *names: str, found: str = "none", stage: str = "begun", repository: bool = True, **more: Any
+    *names: str,
+    found: str = "none",
+    stage: str = "begun",
+    repository: bool = True,
+    added: tuple[str, ...] = (),
+    **more: Any,
 ) -> dict[str, Any]:
     """The rotation as the module tells it, for the host itself, whose variables the others read."""
-    resumed = list(names) if found != "none" else []
+    resumed = [name for name in names if name not in added] if found != "none" else []
     told = {"names": list(names), "found": found, "stage": stage, "resumed": resumed, "secrets": {}}
     return {
         **BASE,
@@ -42,19 +51,36 @@ CASES = {
     "worker": case("managed_worker_secret"),
     "worker-again": case("managed_worker_secret", found="begun"),
     "worker-last": case("managed_worker_secret", found="switched", stage="switched"),
+    "switched-and-more": case(
+        "managed_worker_secret",
+        found="switched",
+        stage="switched",
+        secrets_rotate_names=["managed_worker_secret", "redis_password"],
+    ),
     "pull": case("registry_pull_password"),
     "pull-last": case("registry_pull_password", found="switched", stage="switched"),
     "push": case("registry_password"),
     "encryption": case("encryption_key"),
     "encryption-again": case("encryption_key", found="begun"),
     "encryption-unsaved": case("encryption_key", secrets_rotate_backup_enabled=False),
+    "encryption-added": case("encryption_key", "redis_password", found="begun", added=("encryption_key",)),
     "backup": case("backup_key"),
     "backup-never-made": case("backup_key", repository=False),
 }
 WANTED = {
     name: f"__secrets_rotate_{name}"
     for name in (
-        *("services", "workers", "updates_workers", "found_steps", "coming", "backs_up", "replaces_key"),
+        *(
+            "services",
+            "workers",
+            "updates_workers",
+            "found_steps",
+            "coming",
+            "backs_up",
+            "waits",
+            "missed",
+            "replaces_key",
+        ),
         *("accept", "prepare", "revoke", "effects"),
     )
 }
@@ -113,7 +139,19 @@ def test_steps_of_workers_and_registry(
 
 def test_a_backup_is_made_once_before_the_encryption_key(rendered: dict[str, dict[str, Any]]) -> None:
     found = {name: row["backs_up"] for name, row in rendered.items() if row["backs_up"] not in (False, "False")}
-    assert set(found) == {"encryption"}
+    assert set(found) == {"encryption", "encryption-added"}
+
+
+def test_a_rotation_that_needs_a_backup_waits_for_an_unfinished_one(rendered: dict[str, dict[str, Any]]) -> None:
+    """Until that is complete, backups are refused."""
+    assert [name for name, row in rendered.items() if row["waits"] is True] == ["encryption-added"]
+
+
+def test_a_secret_that_had_to_wait_is_named(rendered: dict[str, dict[str, Any]]) -> None:
+    """Services had the new secrets of an earlier rotation, which takes no more."""
+    assert {name: row["missed"] for name, row in rendered.items() if row["missed"]} == {
+        "switched-and-more": ["redis_password"]
+    }
 
 
 def test_the_key_of_a_repository_is_replaced_where_there_is_one(rendered: dict[str, dict[str, Any]]) -> None:
@@ -138,3 +176,30 @@ def test_minio_forgets_the_former_user(rendered: dict[str, dict[str, Any]]) -> N
 def test_people_are_told_what_they_notice(rendered: dict[str, dict[str, Any]]) -> None:
     assert rendered["session"]["effects"] == ["All users are logged out."]
     assert rendered["redis"]["effects"] == []
+
+
+def test_new_secrets_are_stored_after_every_worker_was_tried() -> None:
+    """From then on `site` is refused until the rotation is complete, which takes all workers."""
+    plays = [row["name"] for row in yaml.safe_load((ROOT / "playbooks/secrets_rotate.yml").read_text())]
+    wanted = ["Update all workers to the present secrets", "Check that every worker was updated"]
+    first = plays.index(wanted[0])
+    assert plays[first : first + 3] == [*wanted, "Generate the new secrets"]
+
+
+@pytest.mark.parametrize("failing", ["worker2", "none"])
+def test_a_worker_that_failed_ends_the_rotation_before_anything_is_replaced(tmp_path: Path, failing: str) -> None:
+    """Ansible goes on with the other hosts. The play that checks is the playbook's own."""
+    rows = yaml.safe_load((ROOT / "playbooks/secrets_rotate.yml").read_text())
+    (check,) = [row for row in rows if row["name"] == "Check that every worker was updated"]
+    fails = {"name": "Fail", "ansible.builtin.fail": {}, "when": f"inventory_hostname == '{failing}'"}
+    update = {"name": "Update the workers", "hosts": "trigger_workers", "gather_facts": False, "tasks": [fails]}
+    replace = {"name": "Replace a secret", "ansible.builtin.debug": {}}
+    after = {"name": "Replace", "hosts": "all", "gather_facts": False, "tasks": [replace]}
+    values = {"trigger_origin": "http://localhost:8030", "trigger_api_origin": "http://c.rotate.test:8030"}
+    hosts = {"trigger_control": ["c.rotate.test"], "trigger_workers": ["worker1", "worker2"]}
+    inventory = {group: {"hosts": dict.fromkeys(names, values)} for group, names in hosts.items()}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    local = {"ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+    done = run_plays(tmp_path, [update, check, after], "-i", "hosts.json", "-c", "local", **local)
+    assert ("TASK [Replace a secret]" in done.stdout) == (failing == "none"), done.stdout
+    assert ("worker2 could not be updated" in done.stdout) == (failing == "worker2"), done.stdout

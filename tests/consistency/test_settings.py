@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import load_rows, problems
 
+from testbed.expected_secrets import SECRET_NAMES
+from tests.additions import copy
+from tests.plays import render_cases
 from tools.settings import generated
 
 PUBLIC = re.compile(r"(?<![\w.])(?:trigger_secrets\.[a-z_]+|(?:webapp|trigger|registry)_[a-z0-9_]+)")
@@ -108,3 +113,51 @@ def test_every_variable_of_a_role_stands_in_the_document(root: Path, public: set
 def test_what_follows_from_the_rows_is_fresh(root: Path) -> None:
     stale = [str(path.relative_to(root)) for path, text in generated(root).items() if path.read_text() != text]
     assert stale == [], "run `make generate`"
+
+
+@pytest.mark.parametrize("role", ["webapp", "supervisor"])
+def test_a_value_that_is_a_setting_as_it_is_stands_in_its_row(root: Path, role: str) -> None:
+    """So that a setting is one row: `environment` there, and no line by hand."""
+    text = (root / f"roles/{role}/vars/main/environment.yml").read_text()
+    by_hand = re.sub(r"  # Written by `make generate`.*?  # End of", "", text, flags=re.DOTALL)
+    assert by_hand != text
+    form = rf'^  (\w+): "{{{{ ({role}_\w+)(?: \| (?:int|bool|string|lower|float))* }}}}"'
+    settings = load(root / f"roles/{role}/meta/settings.yml")["settings"]
+    found = re.findall(form, by_hand, re.MULTILINE)
+    repeated = [name for name, setting in found if "environment" not in settings[setting]]
+    # What a run depends on is apart (__supervisor_connections); one of these settings has two variables.
+    connections = {"TRIGGER_API_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "DOCKER_AUTOREMOVE_EXITED_CONTAINERS"}
+    ports = {f"TRIGGER_WORKLOAD_API_PORT_{end}" for end in ("INTERNAL", "EXTERNAL")}
+    assert set(repeated) == (connections | ports if role == "supervisor" else set())
+
+
+def test_one_row_adds_a_setting(root: Path, tmp_path: Path) -> None:
+    """The example of CONTRIBUTING.md: one file is changed, and everything else is generated."""
+    changed = copy(tmp_path)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", (root / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    changed.add("roles/webapp/meta/settings.yml", f"\n{textwrap.indent(textwrap.dedent(example), '  ')}")
+    assert changed.generate() == {
+        "docs/settings.md",
+        "roles/adopt/vars/main/names.yml",
+        *(f"roles/webapp/{name}" for name in ("README.md", "defaults/main.yml", "meta/argument_specs.yml")),
+        "roles/webapp/vars/main/environment.yml",
+    }
+    assert "| `EXAMPLE_LIMIT` | `webapp_example_limit` |" in changed.text("docs/settings.md")
+    assert "| `webapp_example_limit` | int, 1 to 1000 | `100` |" in changed.text("roles/webapp/README.md")
+    specs = changed.read("roles/webapp/meta/argument_specs.yml")["argument_specs"]
+    assert specs["main"]["options"]["webapp_example_limit"]["type"] == "int"
+    names = changed.read("roles/adopt/vars/main/names.yml")["__adopt_names"]
+    assert names["EXAMPLE_LIMIT"] == {"to": "webapp_example_limit", "as": "int"}
+    (row,) = [row for role in load_rows(tmp_path / "roles").values() for name, row in role.items() if "example" in name]
+    assert list(problems("webapp_example_limit", 1001, row))
+    base = {"trigger_origin": "http://localhost:8030", "__trigger_engine": {}}
+    secrets = {"__trigger_secret_file": {"secret_file": {"secrets": dict.fromkeys(SECRET_NAMES, "x")}}}
+    found = render_cases(
+        tmp_path,
+        *("trigger", "compose_project", "webapp"),
+        host="control.example.com",
+        wanted={"value": "__webapp_environment.EXAMPLE_LIMIT"},
+        cases={"usual": base | secrets, "given": base | secrets | {"webapp_example_limit": "250"}},
+        files=[tmp_path / f"roles/webapp/{name}.yml" for name in ("defaults/main", "vars/main/environment")],
+    )
+    assert found == {"usual": {"value": 100}, "given": {"value": 250}}

@@ -145,16 +145,16 @@ REFUSED = {
         ["built for linux/amd64,", "runs linux/arm64", "webapp_deploy_image_platform to linux/amd64,linux/arm64"],
         alone=True,
     ),
-    "other-emulation": Refused({"supervisor_runner_platform": "linux/riscv64"}, ["runs linux/riscv64"], alone=True),
+    "other-emulation": Refused({"supervisor_runner_platform": "linux/arm64/v8"}, ["runs linux/arm64"], alone=True),
     "old-engine": Refused(
-        {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},
+        {**NEWER, "__trigger_host": {"host": {"architecture": "amd64", "engine": {"ServerVersion": "20.10.25"}}}},
         ["Docker Engine 20.10.25", "zstd", "Docker Engine 23 or later"],
         alone=True,
     ),
     "old-debian": Refused(
         {
             **NEWER,
-            "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
+            "__trigger_host": {"host": {"architecture": "amd64", "engine": {"ServerVersion": "20.10.24+dfsg1"}}},
         },
         ["Docker Engine 20.10.24+dfsg1", "--compression gzip", "trigger_zstd_layers_enabled to false"],
         alone=True,
@@ -182,12 +182,17 @@ TAKEN: dict[str, dict[str, Any]] = {
     "old-debian": {
         **NEWER,
         "trigger_zstd_layers_enabled": False,
-        "__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.24+dfsg1"}'},
+        "__trigger_host": {"host": {"architecture": "amd64", "engine": {"ServerVersion": "20.10.24+dfsg1"}}},
     },
-    "new-engine": {**NEWER, "__docker_engine_answer": {"stdout": '{"ServerVersion": "26.1.5+dfsg1"}'}},
-    "old-engine-of-old": {"__docker_engine_answer": {"stdout": '{"ServerVersion": "20.10.25"}'}},
+    "new-engine": {
+        **NEWER,
+        "__trigger_host": {"host": {"architecture": "amd64", "engine": {"ServerVersion": "26.1.5+dfsg1"}}},
+    },
+    "old-engine-of-old": {
+        "__trigger_host": {"host": {"architecture": "amd64", "engine": {"ServerVersion": "20.10.25"}}}
+    },
     "all-images": {"supervisor_allowed_images": []},
-    "classic": {"supervisor_proxy_mode": "classic", "supervisor_allowed_images": ["ghcr.io/"]},
+    "classic": {"supervisor_proxy_mode": "classic"},
     "kept-containers": {
         "supervisor_runner_autoremove_enabled": False,
         "supervisor_runner_kept_logs_accepted": True,
@@ -228,7 +233,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         "trigger_origin": "http://localhost:8030",
         "trigger_api_origin": "http://control.example.com:8030",
         "ansible_connection": "local",  # over ssh the names of the example would be refused
-        "__trigger_settings_checked": True,
         "__trigger_checked": True,  # the checks on the inventory as a whole are others' affair
     }
     inventory = {

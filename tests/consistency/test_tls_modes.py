@@ -28,9 +28,9 @@ def test_the_choices_of_the_setting_are_the_rows() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_row_is_complete(mode: str) -> None:
     row = MODES[mode]
-    assert set(row) == {"https", "ca", "certificate", "needs", "files", "options", "site"}
+    assert set(row) == {"https", "ca", "public_ca", "certificate", "needs", "files", "options", "site"}
     assert row["ca"] in ("own", "given", "none")
-    assert {type(row["https"]), type(row["certificate"])} == {bool}
+    assert {type(row[key]) for key in ("https", "public_ca", "certificate")} == {bool}
     assert {*row["needs"], *row["files"]} <= set(SETTINGS)
     assert all((TEMPLATES / name).is_file() for name in (row["options"], row["site"]) if name)
     assert row["https"] or row["ca"] == "none"

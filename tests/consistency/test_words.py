@@ -6,6 +6,7 @@ A sentence of a description has at most 25 words.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,21 @@ TEXTS = sorted(
         *(ROOT / "roles").glob("*/README.md"),
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "playbooks").rglob("*.yml"),
-        ROOT / "README.md",
+        *(ROOT / "inventories").rglob("*.yml"),
+        *(ROOT / "changelogs/fragments").glob("*.yml"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "testbed/README.md")),
+    ]
+)
+# Where messages for operators stand. Comments there are for people who change the code.
+MESSAGES = sorted(
+    [
+        *(ROOT / "roles").glob("*/tasks/*.yml"),
+        *(ROOT / "roles").glob("*/vars/**/*.yml"),
+        *(ROOT / "roles").glob("*/files/**/*.yml"),
+        *(ROOT / "roles").glob("*/templates/*.j2"),
+        *(ROOT / "plugins").rglob("*.yml"),
+        *(ROOT / "roles").glob("*/files/**/*.py"),
+        *(ROOT / "plugins").rglob("*.py"),
     ]
 )
 # Rows of settings, and the documentation of plugins: strings in Python files, and files beside filters.
@@ -54,6 +69,25 @@ WORDS = {
     r"\bat work\b": "running",
     r"\bfor good\b": "permanently",
     r"no name at their end": "no suffix",
+    r"(webapp|it|we) hears? of": "is connected",
+    r"\banew\b": "again, or new",
+    r"\b(data|backup|version|objects|spans) of before\b|\bof before\b": "previous, old, earlier",
+    # `nobody` is also a user of Unix.
+    r"(?<![/'`])\b(somebody|whoever|nobody|everybody|anybody)\b": "who it is: the operator, a user, no service",
+    r"\b(is|are|was|were|be) away\b": "is down, is unavailable",
+    r"\bbridges? (it|that|them|by)\b|\bruns bridge\b": "tolerate",
+    r"\bstands? (in|there|beside|behind)\b": "is in",
+    r"\bcarr(y|ies) (the|data) .{0,40}\bto\b": "moves",
+    r"\ball is well\b|\bis it well\b": "everything works",
+    r"\bshall\b": "must, should",
+    r"\bspoken to\b": "uses",
+    r"\bfor want of\b": "because there is not enough",
+    r"\bin clear\b": "in plain text",
+    r"\b(most|fewest) (processors|memory|MiB|bytes|concurrent)\b": "maximum, minimum",
+    r"\b(go|goes|going|went) on\b": "continue, is in progress",
+    r"\btak(e|es|en|ing) (it |the \w+ )?back\b": "undo",
+    r"\bmends?\b": "fix, repair",
+    r"\bof (ours|yours|theirs)\b": "your own, of this collection",
 }
 
 
@@ -67,8 +101,39 @@ def test_tasks_are_named_by_imperatives(path: Path) -> None:
 def test_words_of_the_field(path: Path) -> None:
     # A sentence may be broken anywhere.
     text = " ".join(path.read_text().split())
-    found = {pattern: word for pattern, word in WORDS.items() if re.search(pattern, text, flags=re.IGNORECASE)}
-    assert found == {}
+    assert words_to_replace(text) == {}
+
+
+def words_to_replace(text: str) -> dict[str, str]:
+    """Give the words of a text that readers stumble over, and what stands in their place."""
+    return {pattern: word for pattern, word in WORDS.items() if re.search(pattern, text, flags=re.IGNORECASE)}
+
+
+def said(path: Path) -> str:
+    """Give what a file may say to operators: a YAML file or a template without comments, the strings of a program."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        return " ".join(re.sub(r"(^|\s)#.*", "", text, flags=re.MULTILINE).split())
+    nodes = list(ast.walk(ast.parse(text)))
+    bodies = [node.body for node in nodes if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    docstrings = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+    strings = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    texts = [" ".join(each.value.split()) for each in strings if isinstance(each.value, str)]
+    # A single word is a name.
+    return "\n".join(each for each in texts if " " in each)
+
+
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_messages_use_words_of_the_field(path: Path) -> None:
+    assert words_to_replace(said(path)) == {}
+
+
+def test_a_word_is_found_in_a_message_and_not_in_a_comment(tmp_path: Path) -> None:
+    program, tasks = tmp_path / "one.py", tmp_path / "two.yml"
+    program.write_text('"""It goes on."""\nNAME = "nobody"  # anew\nraise ValueError(f"{NAME} writes it anew")\n')
+    assert [*words_to_replace(said(program))] == [r"\banew\b"]
+    tasks.write_text("# It goes on.\n- name: Print it\n  msg: >-\n    Whoever reads\n")
+    assert len(words_to_replace(said(tasks))) == 1
 
 
 def texts(value: object, key: str = "") -> Iterator[str]:

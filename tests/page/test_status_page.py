@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._status import LOCAL_TEXT, STYLE, page
 
 from testbed.common import CACHE, ROOT, require
-from tests.plays import render_cases, template
+from tests.plays import render_cases
+from tools.pictures import THEMES, browse, chunks, photograph
 
 CONTROL, WORKER = "control.example.com", "worker1.example.com"
 GOOD = [
@@ -35,14 +36,14 @@ BROKEN = [
 HOSTILE = [
     {"what": "<script>alert(1)</script>", "ok": False, "detail": '<img src="http://203.0.113.9/x" onerror=x>\n&'}
 ]
+WARNING = [{"what": "alerts", "ok": True, "warning": True, "detail": "firing: TriggerRunWaits"}]
 CASES: dict[str, dict[str, Any]] = {
     "healthy": {"status_checks": {CONTROL: GOOD, WORKER: GOOD[:1]}, "status_unreachable": []},
-    "broken": {"status_checks": {CONTROL: [*GOOD, *BROKEN]}, "status_unreachable": [WORKER]},
+    "warning": {"status_checks": {CONTROL: [*GOOD, *WARNING], WORKER: GOOD[:1]}, "status_unreachable": []},
+    "broken": {"status_checks": {CONTROL: [*GOOD, *WARNING, *BROKEN]}, "status_unreachable": [WORKER]},
     "hostile": {"status_checks": {CONTROL: HOSTILE}, "status_unreachable": []},
 }
 WIDTHS = {"wide": 1280, "narrow": 390}
-# As Chromium numbers them.
-THEMES = {"dark": 0, "light": 1}
 
 
 @pytest.fixture(scope="module")
@@ -54,34 +55,19 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "trigger",
         "status",
         host=CONTROL,
-        wanted={"page": template("status/templates/status.html.j2").strip("{} "), "report": "__status_report"},
+        wanted={"page": "__status_report | selfhosted.trigger_dev.status_page", "report": "__status_report"},
         cases={name: case | common for name, case in CASES.items()},
     )
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
+@pytest.fixture(scope="module", autouse=True)
+def chromium() -> None:
     require({"chromium": "chromium"})
-    return "chromium"
-
-
-def browse(program: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open a page as a user without a profile does."""
-    fixed = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr")
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [program, *fixed, profile, *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 def corner(image: Path) -> tuple[int, ...]:
     """Give the colour of the first pixel: no filter of PNG changes that of the first line."""
-    content = image.read_bytes()
-    data, at = b"", 8
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] == b"IDAT":
-            data += content[at + 8 : at + 8 + length]
-        at += length + 12
+    data = b"".join(data for kind, data in chunks(image.read_bytes()) if kind == b"IDAT")
     return tuple(zlib.decompress(data)[1:4])
 
 
@@ -91,17 +77,17 @@ def test_the_document_is_as_its_schema_says(rendered: dict[str, dict[str, Any]],
     jsonschema.Draft202012Validator.check_schema(schema)
     report = rendered[case]["report"]
     jsonschema.validate(report, schema)
-    assert report["ok"] == (case == "healthy")
-    assert report["wrong"] == {"healthy": 0, "broken": 5, "hostile": 1}[case]
+    assert report["ok"] == (case in ("healthy", "warning"))
+    assert report["wrong"] == {"healthy": 0, "warning": 0, "broken": 5, "hostile": 1}[case]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_shows_every_check_and_asks_nobody(
-    rendered: dict[str, dict[str, Any]], chromium: str, tmp_path: Path, case: str
+    rendered: dict[str, dict[str, Any]], tmp_path: Path, case: str
 ) -> None:
     page, log = tmp_path / "page.html", tmp_path / "net.json"
     page.write_text(rendered[case]["page"])
-    done = browse(chromium, page, "--dump-dom", f"--log-net-log={log}")
+    done = browse(page, "--dump-dom", f"--log-net-log={log}")
     text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", done.stdout.rpartition("</style>")[2])))
     report = rendered[case]["report"]
     for host in report["hosts"]:
@@ -109,8 +95,9 @@ def test_the_page_shows_every_check_and_asks_nobody(
         for check in host["checks"]:
             assert check["what"] in text
             assert check["detail"] in text
-    assert ("All is well" in text) == report["ok"]
+    assert ("Everything works" in text) == report["ok"]
     assert text.count("✗ not ok") == report["wrong"]
+    assert text.count("! warning") == report["warnings"] == int(case in ("warning", "broken"))
     assert "<script" not in done.stdout
     assert "CONSOLE" not in done.stderr, done.stderr
     asked = set(re.findall(r'"url":"((?:https?|wss?)://[^"]+)"', log.read_text()))
@@ -123,18 +110,28 @@ def test_the_page_shows_every_check_and_asks_nobody(
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("case", ["healthy", "broken"])
+@pytest.mark.parametrize("case", ["healthy", "warning", "broken"])
 def test_there_is_a_picture_of_the_page(
-    rendered: dict[str, dict[str, Any]], chromium: str, tmp_path: Path, case: str, width: str, theme: str
+    rendered: dict[str, dict[str, Any]], tmp_path: Path, case: str, width: str, theme: str
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text(rendered[case]["page"])
     picture = CACHE / "page" / f"{case}-{width}-{theme}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.unlink(missing_ok=True)
-    options = (f"--window-size={WIDTHS[width]},900", f"--blink-settings=preferredColorScheme={THEMES[theme]}")
-    browse(chromium, page, *options, f"--screenshot={picture}")
+    photograph(page, picture, WIDTHS[width], 900, theme)
     assert (sum(corner(picture)) < 3 * 64) == (theme == "dark")
+
+
+def test_what_is_wrong_comes_first_and_then_what_warns(rendered: dict[str, dict[str, Any]]) -> None:
+    page = rendered["broken"]["page"].partition("</section>")[0]
+    assert re.findall(r'class="state">(?:&#\d+;|!) ([a-z ]+)<', page) == ["not ok"] * 4 + ["warning"] + ["ok"] * 2
+    verdicts = {
+        name: re.findall(r'class="verdict([a-z ]*)">\s*<h1>([^<]*)<', case["page"]) for name, case in rendered.items()
+    }
+    assert verdicts["healthy"] == [("", "Everything works")]
+    assert verdicts["warning"] == [(" warn", "Everything works, with warnings: 1")]
+    assert verdicts["broken"] == [(" bad", "5 of 8 checks are not ok")]
 
 
 def luminance(colour: str) -> float:
@@ -151,11 +148,11 @@ def contrast(one: str, two: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1])
 def test_texts_can_be_read(theme: int) -> None:
-    style = (ROOT / "roles/status/templates/status.html.j2").read_text()
-    colours = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", line)) for line in style.splitlines() if ":root" in line]
+    blocks = re.findall(r":root {(.*?)}", STYLE, re.DOTALL)
+    colours = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in blocks]
     assert len(colours) == 2
     found = colours[theme]
-    pairs = [(text, back) for text in ("text", "soft", "good", "bad") for back in ("back", "card")]
+    pairs = [(text, back) for text in ("text", "soft", "good", "warn", "bad") for back in ("back", "card")]
     pairs += [("text", "bad-back"), ("bad", "bad-back")]
     assert {
         pair: round(contrast(found[pair[0]], found[pair[1]]), 1)
@@ -170,4 +167,11 @@ def test_the_page_has_what_readers_of_screens_need(rendered: dict[str, dict[str,
     assert page.count("<h1>") == 1
     assert page.count("<table>") == page.count("<section aria-labelledby=") == 2
     assert page.count('scope="col"') == 6
-    assert page.count('scope="row"') == 7
+    assert page.count('scope="row"') == 8
+
+
+def test_a_page_of_one_host_says_so(rendered: dict[str, dict[str, Any]]) -> None:
+    report = rendered["healthy"]["report"]
+    assert report["scope"] == "all"
+    assert LOCAL_TEXT not in rendered["healthy"]["page"]
+    assert LOCAL_TEXT in page({**report, "scope": "local"})

@@ -41,8 +41,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     ),
     "without-a-version": ("adopt", {**MINE, "trigger_version": None}, {}, ["trigger_version is not set"]),
     "several-hosts": ("adopt", MINE, {"postgres": {"version": "17.2", "workers": ["a", "b"]}}, ["2 workers", "a, b"]),
-    "later-postgres": ("adopt", MINE, {"postgres": {"version": "18.0", "workers": []}}, ["Postgres 18", "14 to 17"]),
-    "taken-back": ("adopt", {**MINE, "adoption": "undoing"}, {}, ["being taken back", "adopt-undo"]),
+    "later-postgres": ("adopt", MINE, {"postgres": {"version": "19.0", "workers": []}}, ["Postgres 19", "14 to 18"]),
+    "taken-back": ("adopt", {**MINE, "adoption": "undoing"}, {}, ["being undone", "adopt-undo"]),
     "ports": ("adopt", {**MINE, "listeners": "8030 nginx"}, {}, ["8030 nginx", "webapp_port"]),
     "good": ("adopt", MINE, {}, [CHANGE]),
     "begun": ("adopt", {**MINE, "adoption": "begun"}, {"containers": []}, [CHANGE]),
@@ -92,6 +92,13 @@ def test_settings_are_written_once_and_secrets_shown_never(tmp_path: Path) -> No
     for play in (tried, first, again):
         for secret in ("of-the-mail", KEY, "minio-password"):
             assert secret not in play.output.replace(f'"{KEY}"', KEY), play.ending()
+
+
+def test_settings_are_translated_while_workers_elsewhere_run(tmp_path: Path) -> None:
+    """They would have to stand still until everything else is decided."""
+    done = begin(tmp_path, "adopt_settings", {}, {"postgres": {"version": "17.2", "workers": ["a", "b"]}}, "--check")
+    assert done.code == 0, done.ending()
+    assert "WARNING: 2 workers have called the webapp" in done.text
 
 
 def test_a_file_that_would_hide_the_folder_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from verification.deployment import Play
 
-from tests.refusals.test_refusals import CHANGE, CONTROL, GOOD, ROOT, run_playbook
+from tests.refusals.test_refusals import CHANGE, CONTROL, GOOD, ROOT, inventory, run_playbook
 
 FIRST = {"name": "Check the controller and the inventory", "ansible.builtin.import_playbook": "preflight.yml"}
 HOSTS = {"ansible_connection": "answering", "ansible_python_interpreter": "/usr/bin/python3", **GOOD}
@@ -26,6 +26,12 @@ def groups(variables: dict[str, Any] | None = None, **hosts: str) -> dict[str, A
 
 HTTPS = {"trigger_origin": "https://trigger.acme.org", "trigger_api_origin": "https://trigger.acme.org"}
 WHOLE: dict[str, Any] = {"trigger_control": CONTROL, "trigger_workers": WORKER}
+SSH = {"trigger_control": "control.acme.org", "trigger_workers": "worker.acme.org"}
+UNREADABLE: dict[str, Any] = {
+    "trigger_origin": "{{ nowhere }}",
+    "gateway_acme_email": "me@{{ nowhere }}",
+    "webapp_admin_emails": "{{ nowhere }}",
+}
 # Playbook, inventory (none: the file does not exist), options, words of the message.
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
     "no-inventory": ("site", None, [], ["The inventory holds no host", "hosts.json", "-i"]),
@@ -42,6 +48,23 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
         [],
         ["trigger_developer (call it trigger_developers)"],
     ),
+    "registry-without-prefix": (
+        "site",
+        groups(**WHOLE, registry="registry.acme.org"),
+        [],
+        ["registry (call it trigger_registry)", "trigger_extra_names"],
+    ),
+    "group-that-is-ours": ("site", groups(**WHOLE, trigger_batches=WORKER), [], ["trigger_batches", "make themselves"]),
+    # Over ssh the names of the example are looked for first.
+    **{
+        f"{name}-of-nothing": (
+            "site",
+            groups({"ansible_connection": "ssh", name: value}, **SSH),
+            [],
+            [f"{name} has a value that cannot be read", "nowhere"],
+        )
+        for name, value in UNREADABLE.items()
+    },
     "limit-without-a-host-of-ours": (
         "site",
         groups(**WHOLE, web="web.example.com"),
@@ -70,6 +93,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, list[str], list[str]]] = {
         [],
         ["names of the example", CONTROL, WORKER],
     ),
+    # Nothing has one of these tags: the run would do nothing, and end well.
+    "tags": ("site", groups(**WHOLE), ["--tags", "webapp"], ["know no tags", "webapp", "--tags"]),
+    "tags-that-are-left-out": ("status", groups(**WHOLE), ["--skip-tags", "untagged"], ["know no tags", "untagged"]),
     "core-too-old": (
         "site",
         groups({"__trigger_ansible_minimum": "99.1"}, **WHOLE),
@@ -112,6 +138,12 @@ def test_hosts_that_have_no_part_are_left_out(tmp_path: Path, options: list[str]
     assert ("web.example.com" in done.output) == bool(options), done.ending()
 
 
+def test_a_tag_that_nothing_has_may_be_left_out(tmp_path: Path) -> None:
+    """As Molecule does."""
+    done = run(tmp_path, "preflight", groups(**WHOLE), ["--skip-tags", "molecule-notest,notest"])
+    assert done.code == 0, done.ending()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_every_playbook_begins_with_the_checks(path: Path) -> None:
     first, *others = yaml.safe_load(path.read_text())
@@ -129,3 +161,15 @@ def test_the_example_has_the_names_that_are_looked_for() -> None:
     needs = yaml.safe_load((ROOT / "roles/trigger/vars/main/controller.yml").read_text())
     settings = yaml.safe_load((ROOT / "inventories/prod/group_vars/all.yml").read_text())
     assert [name for name, value in settings.items() if "example" in str(value)] == needs["__trigger_example_settings"]
+
+
+def test_a_later_start_does_not_pass_the_confirmation(tmp_path: Path) -> None:
+    """What comes before the task in the playbook is left out: checks, lock and the first look at the confirmation."""
+    inventory(tmp_path, {})
+    start = ["--start-at-task", "Remove the installation from this host"]
+    done = run_playbook(tmp_path, "uninstall", [*start, "-e", '{"uninstall_data_enabled": true}'])
+    assert done.code != 0
+    assert [word for word in ("uninstall_confirm", "permanently removes") if word not in done.message] == [], (
+        done.ending()
+    )
+    assert CHANGE not in done.output, done.ending()

@@ -6,6 +6,8 @@ The hosts only answer (connection/answering.py): nothing but the input decides, 
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import subprocess
@@ -16,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 from verification.deployment import Play
+
+from testbed.common import USUAL_OUTPUT
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -32,6 +36,7 @@ ANSIBLE = {
     "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
     "ANSIBLE_NOCOLOR": "1",
     "ANSIBLE_FORCE_COLOR": "0",
+    **USUAL_OUTPUT,
 }
 
 
@@ -66,20 +71,35 @@ def inventory(folder: Path, case: dict[str, Any]) -> Path:
     return folder
 
 
+@functools.cache
+def player() -> subprocess.Popen[str]:
+    """Start what runs one playbook after the other without loading Ansible anew."""
+    started = subprocess.Popen(
+        [sys.executable, HERE / "play_all.py"],
+        cwd=ROOT,
+        env=os.environ | ANSIBLE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    # The end of its input ends it.
+    atexit.register(started.communicate)
+    return started
+
+
 def run_playbook(folder: Path, playbook: str, options: list[str]) -> Play:
     """Run a playbook of the collection with the inventory in a folder."""
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", str(folder / "hosts.json"), *options, f"selfhosted.trigger_dev.{playbook}"),
-        ],
-        env=os.environ | ANSIBLE,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Play(done.returncode, done.stdout + done.stderr)
+    running = player()
+    assert running.stdin
+    assert running.stdout
+    running.stdin.write(json.dumps([str(folder), *options, f"selfhosted.trigger_dev.{playbook}"]) + "\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == "over\n"
+    return played(folder)
+
+
+def played(folder: Path) -> Play:
+    return Play(int((folder / "code").read_text()), (folder / "output").read_text())
 
 
 def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch: Path) -> dict[str, Play]:
@@ -97,10 +117,7 @@ def play(plays: list[dict[str, Any]], cases: dict[str, dict[str, Any]], scratch:
         stdin=subprocess.DEVNULL,
         check=True,
     )
-    return {
-        name: Play(int((folder / "code").read_text()), (folder / "output").read_text())
-        for name, folder in folders.items()
-    }
+    return {name: played(folder) for name, folder in folders.items()}
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +128,60 @@ def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return play(SITE[:CHECKS], rows, tmp_path_factory.mktemp("refusals"))
 
 
-def test_good_input_reaches_the_first_change(tmp_path: Path) -> None:
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "good": {},
+    "own-builds": {
+        "trigger_origin": "http://127.0.0.1:8030",
+        "webapp_image": "registry.example.com/me/trigger.dev:main",
+        "supervisor_image": f"registry.example.com/me/supervisor@{DIGEST}",
+        "registry_image": "registry.example.com/me/registry:20260131",
+        "registry_release": "3",
+        "registry_extra_env": {
+            "REGISTRY_LOG_LEVEL": "debug",
+            "REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR": "inmemory",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "AWS_CA_BUNDLE": "/etc/ssl/ca.pem",
+            "HTTPS_PROXY": "http://proxy.example.com:3128",
+            "OWN_OPTION": "1",
+        },
+        "trigger_extra_names": ["OWN_OPTION"],
+    },
+    "releases-with-a-digest": {
+        "webapp_image": f"mirror.example.com:5000/triggerdotdev/trigger.dev:v4.2.0@{DIGEST}",
+        "supervisor_image": f"triggerdotdev/supervisor:v4.2.0@{DIGEST}",
+        "webapp_extra_env": {
+            "webapp": {"NODE_ENV": "production"},
+            "trigger-postgres": {
+                "POSTGRES_HOST_AUTH_METHOD": "scram-sha-256",
+                "POSTGRES_INITDB_ARGS": "--data-checksums",
+            },
+        },
+    },
+    "one-port-at-two-addresses": {
+        "monitoring_enabled": True,
+        "trigger_bind_address": "10.0.0.1",
+        "monitoring_grafana_port": 8030,
+        "monitoring_prometheus_port": 5000,
+    },
+    # A proxy of the operator's on the control host, for everything.
+    "on-the-loopback": {
+        "trigger_origin": "https://trigger.example.com",
+        "trigger_api_origin": "https://trigger.example.com",
+        "trigger_gateway_enabled": False,
+        "trigger_bind_address": "127.0.0.1",
+        "trigger_object_store_origin": "https://objects.example.com",
+        "trigger_registry_host": "registry.example.com",
+    },
+}
+
+
+@pytest.mark.parametrize("values", ACCEPTED.values(), ids=ACCEPTED)
+def test_good_input_reaches_the_first_change(tmp_path: Path, values: dict[str, Any]) -> None:
     """Otherwise something else than the input is refused below; and a change would come behind the plays that check."""
-    done = play(SITE[: CHECKS + 2], {"good": {}}, tmp_path)["good"]
+    # What other playbooks write on this machine is not the affair of this one.
+    elsewhere = {"status_report_file": "/nowhere/report.html", "diagnose_directory": "/etc/passwd/diagnosis"}
+    done = play(SITE[: CHECKS + 2], {"good": {"values": elsewhere | values}}, tmp_path)["good"]
     assert [row["name"].startswith("Check ") for row in SITE] == [True] * CHECKS + [False] * (len(SITE) - CHECKS)
     assert CHANGE in done.message, done.ending()
     lock, first = (done.output.find(f"PLAY [{SITE[CHECKS + number]['name']}]") for number in (0, 1))

@@ -21,6 +21,25 @@ REDIS = {"webapp_redis_host": "redis.example.com"}
 # Values of the inventory, the setting, words of the message.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "nothing-is-named": ({}, {}, [f"{NAMES} is empty", "redis_password", "backup_key"]),
+    "a-secret-that-does-not-exist": (
+        {},
+        {NAMES: ["redis_pasword"]},
+        [f"{NAMES} holds redis_pasword", "no such secret", "postgres_password", "backup_key"],
+    ),
+    "the-token-of-workers": (
+        {},
+        {NAMES: ["redis_password", "worker_token"]},
+        ["worker_token,", "worker_token_rotate."],
+    ),
+    "a-setting": (
+        {"webapp_metrics_password": GIVEN},
+        {NAMES: ["webapp_metrics_password", "registry_client_password"]},
+        [
+            "webapp_metrics_password, registry_client_password",
+            "inventory",
+            "playbook site and the playbook registry_client",
+        ],
+    ),
     "a-secret-of-the-inventory": (
         {"trigger_secrets": {"session_secret": GIVEN}},
         {NAMES: ["session_secret", "redis_password"]},

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.refusals.test_refusals import CHANGE, inventory, run_playbook
+from tests.refusals.test_refusals import CHANGE, CONTROL, inventory, run_playbook
 
 OLD, NEW = "v4.2.0", "v4.5.12"
 IMAGE = "ghcr.io/triggerdotdev/trigger.dev"
-RECORD = {"from": OLD, "to": NEW, "snapshot": "0123abcd", "time": "2026-01-31 12:00 UTC", "state": "begun"}
+# Of an hour ago, and of two days ago.
+RECENT, FORMER = (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() - hours * 3600)) for hours in (1, 48))
+RECORD = {"from": OLD, "to": NEW, "snapshot": "0123abcd", "time": RECENT, "state": "begun"}
 DISCARD = "upgrade_rollback_discard_enabled"
 
 
@@ -58,23 +61,82 @@ CASES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
         ["-e", f"trigger_version={LATER}"],
         [CHANGE],
     ),
-    "no-way-back": ("rollback", {}, [], ["no upgrade that could be taken back", "backup_restore"]),
+    "backup-without-postgres": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{OLD}"},
+        ["-e", json.dumps({"trigger_version": NEW, "backup_include": ["redis"]})],
+        ["backup_include", "upgrade_backup_enabled to false"],
+    ),
+    "no-backup-is-wanted": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{OLD}"},
+        [
+            "-e",
+            json.dumps({"backup_include": ["redis"], "upgrade_backup_enabled": False}),
+            "-e",
+            f"trigger_version={NEW}",
+        ],
+        [CHANGE],
+    ),
+    # The next upgrade has a backup of its own.
+    "after-one-that-was-not-completed": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{NEW}", **record()},
+        ["-e", f"trigger_version={LATER}"],
+        [CHANGE],
+    ),
+    "no-way-back": ("rollback", {}, [], ["no upgrade that could be undone", "backup_restore"]),
     "complete": ("rollback", record(state="complete"), [], [RECORD["time"], DISCARD]),
     "complete-and-discarded": ("rollback", record(state="complete"), ["-e", json.dumps({DISCARD: True})], [CHANGE]),
     "begun": ("rollback", record(), [], [CHANGE]),
+    "begun-long-ago": ("rollback", record(time=FORMER), [], ["began more than a day ago", FORMER, DISCARD]),
+    "begun-long-ago-and-discarded": (
+        "rollback",
+        record(time=FORMER),
+        ["-e", json.dumps({DISCARD: True})],
+        [CHANGE],
+    ),
+    "settings-that-the-old-version-does-not-have": (
+        "rollback",
+        record(),
+        [],
+        ["webapp_events_retention_days", OLD],
+    ),
     "version-on-the-command-line": (
         "rollback",
         record(),
         ["-e", f"trigger_version={NEW}"],
         ["command line", f"goes back to {OLD}"],
     ),
+    # Another backup would be restored with the version of this one.
+    **{
+        f"{name}-on-the-command-line": (
+            "rollback",
+            record(),
+            ["-e", json.dumps({name: value})],
+            ["command line", name, RECORD["snapshot"]],
+        )
+        for name, value in {
+            "backup_restore_snapshot": "0123456789abcdef",
+            "backup_restore_time": "2026-01-31T12:00:00Z",
+            "backup_restore_replace_enabled": False,
+        }.items()
+    },
+    "backup-of-the-inventory": ("rollback", record(), [], [CHANGE]),
+}
+
+
+# Further variables of an inventory.
+VALUES: dict[str, dict[str, Any]] = {
+    "settings-that-the-old-version-does-not-have": {"trigger_version": LATER, "webapp_events_retention_days": 90},
+    "backup-of-the-inventory": {"backup_restore_time": "2026-01-31T12:00:00Z", "backup_restore_replace_enabled": False},
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_refused_or_reaches_the_first_change(name: str, tmp_path: Path) -> None:
     playbook, answers, options, words = CASES[name]
-    inventory(tmp_path, {"values": {"answering_otherwise": answers}})
+    inventory(tmp_path, {"values": {"answering_otherwise": answers, **VALUES.get(name, {})}})
     done = run_playbook(tmp_path, playbook, options)
     assert done.code != 0
     assert len(done.errors) == 1, done.ending()
@@ -85,5 +147,29 @@ def test_it_is_refused_or_reaches_the_first_change(name: str, tmp_path: Path) ->
         release = str(answers["installed"]).rpartition(":")[2]
         wanted = options[-1].rpartition("=")[2]
         assert f"Trigger.dev {release} -> {wanted}" in done.text
+        assert (f"The upgrade to {NEW} was not completed" in done.text) == ("upgrade" in answers)
+        assert f"trigger.dev@{wanted.removeprefix('v')}" in done.text
         for note, steps in NOTES.items():
             assert (note in done.text) == ((release, wanted) in steps), note
+
+
+PULL, BACKUP = "Pull the images that are still missing", "Install the backup program"
+WORKER = "worker.example.com"
+
+
+@pytest.mark.parametrize("lacking", [WORKER, CONTROL, "none"])
+def test_the_backup_waits_for_the_images_of_all_hosts(lacking: str, tmp_path: Path) -> None:
+    """A host that does not get them is told, and nothing has changed on any."""
+    answers = {
+        host: {"answering_otherwise": {"installed": f"{IMAGE}:{OLD}", **({} if host == lacking else {"pulled": "new"})}}
+        for host in (CONTROL, WORKER)
+    }
+    inventory(tmp_path, {"control": {CONTROL: answers[CONTROL]}, "workers": {WORKER: answers[WORKER]}})
+    done = run_playbook(tmp_path, "upgrade", ["-e", f"trigger_version={NEW}"])
+    assert done.code != 0
+    assert {change.partition(":")[0] for change in done.changes if change.endswith(PULL)} == {CONTROL, WORKER} - {
+        lacking
+    }
+    assert (BACKUP in done.output) == (lacking == "none"), done.ending()
+    assert CHANGE in done.message
+    assert f"[{lacking}]" in done.output or lacking == "none"

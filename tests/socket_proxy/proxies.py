@@ -27,8 +27,9 @@ RUN = secrets.token_hex(4)
 IMAGE = f"{REGISTRY}/trigger/trigger-test:{RUN}"
 NETWORK = "trigger-runner"
 PORT = 2375
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 90.0
 QUIET_SECONDS = 0.5
+STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 # Debian 12's and 13's.
 HAPROXIES = {"2.6": "trigger-testbed/haproxy:2.6", "3.0": "docker.io/library/haproxy:3.0.11-alpine"}
 
@@ -88,8 +89,11 @@ class Proxy:
     name: str
     address: str
 
-    def send(self, data: bytes, *, pause: float = 0) -> bytes:
-        """Send bytes as they are, and give all that comes back until the end of the connection."""
+    def send(self, data: bytes, *, pause: float = 0, answers: int = 0) -> bytes:
+        """Send bytes as they are, and give all that comes back until the end of the connection.
+
+        Of several requests so many answers are waited for; how many are not known of hostile ones, so they get a while.
+        """
         several = data.count(b" HTTP/1.") > 1
         with socket.create_connection((self.address, PORT), timeout=WAIT_SECONDS) as connection:
             received = b""
@@ -102,9 +106,11 @@ class Proxy:
                     connection.sendall(data[middle:])
                 if several:
                     # What follows the first request would be left alone once the sender has gone.
-                    connection.settimeout(QUIET_SECONDS)
+                    connection.settimeout(WAIT_SECONDS if answers else QUIET_SECONDS)
                     with suppress(TimeoutError):
-                        while part := connection.recv(65536):
+                        while not answers or len(STATUS.findall(received)) < answers:
+                            if not (part := connection.recv(65536)):
+                                break
                             received += part
                     connection.settimeout(WAIT_SECONDS)
                 connection.shutdown(socket.SHUT_WR)
@@ -118,10 +124,14 @@ class Proxy:
 
     def statuses(self, data: bytes, **options: Any) -> list[int]:
         """Send bytes, and give the status of each answer."""
-        return [int(found) for found in re.findall(rb"HTTP/1\.[01] (\d{3}) ", self.send(data, **options))]
+        return [int(found) for found in STATUS.findall(self.send(data, **options))]
 
-    def log(self) -> str:
-        """All that it has logged."""
+    def log(self, *awaited: str) -> str:
+        """All that it has logged; the engine writes it a moment later, so what must be there is waited for."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while [words for words in awaited if words not in (found := docker("logs", self.name))]:
+            assert time.monotonic() < deadline, found[-2000:]
+            time.sleep(0.1)
         return docker("logs", self.name)
 
 

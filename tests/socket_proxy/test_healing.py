@@ -18,7 +18,7 @@ from tests.socket_proxy.conftest import OWN
 from tests.socket_proxy.proxies import RUN
 from tests.socket_proxy.requests import BENIGN, bare
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 180.0
 PING = bare(f"{BENIGN} HTTP/1.1", "Host: docker")
 
 

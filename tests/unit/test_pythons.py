@@ -77,6 +77,9 @@ def test_ruff_holds_files_for_hosts_to_the_oldest_python(folder: str) -> None:
 
 
 def test_the_search_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pythons, "found", lambda: {(3, 10): Path("/a"), (3, 13): Path("/b"), (3, 12): Path("/c")})
+    others = {(3, 13): Path("/b"), (3, 12): Path("/c")}
+    monkeypatch.setattr(pythons, "found", lambda: others)
     assert pythons.missing() == ["3.9"]
-    assert pythons.chosen() == {(3, 10): Path("/a"), (3, 13): Path("/b")}
+    assert pythons.chosen() == {(3, 13): Path("/b")}
+    monkeypatch.setattr(pythons, "found", lambda: {(3, 9): Path("/a"), **others})
+    assert pythons.chosen() == {(3, 9): Path("/a"), (3, 13): Path("/b")}

@@ -177,7 +177,7 @@ def test_the_worker_token_is_kept_and_published_secrets_are_not(story: Story, de
 
 
 def test_it_says_how_long_the_webapp_was_away(story: Story) -> None:
-    told = re.search(r"The webapp was away for (\d+) seconds", story.adopted.text)
+    told = re.search(r"The webapp was down for (\d+) seconds", story.adopted.text)
     assert told
     # What is told goes on until registry and gateway are there, too.
     assert story.away.longest - 5 <= int(told[1]) <= story.away.longest + 90, story.away

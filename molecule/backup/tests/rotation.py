@@ -23,16 +23,13 @@ from verification.nodes import Node, eventually
 
 from testbed.cluster import Cluster, http
 from testbed.common import TestbedError
-from testbed.expected_secrets import SECRET_NAMES
+from testbed.expected_secrets import SECRET_NAMES, VARIABLES
 from testbed.hello import TASK, Hello, State
 
 WORKER = "worker1.backup"
 FILE = expected.SECRETS_FILE
 REPOSITORY = "/var/backups/trigger"
 POSTGRES, REDIS, CLICKHOUSE = (f"trigger-webapp-trigger-{name}-1" for name in ("postgres", "redis", "clickhouse"))
-# Only with MinIO it opens anything.
-UNUSED = "object_store_root_password"
-
 # The password comes from a file of root, by standard input; the local socket would ask for none.
 POSTGRES_LOGIN = """
 docker exec -i {container} sh -c 'read -r PGPASSWORD; export PGPASSWORD
@@ -45,12 +42,21 @@ CLICKHOUSE_LOGIN = """
 docker exec -i {container} sh -c 'read -r key
 wget -qO- --header="X-ClickHouse-User: trigger" --header="X-ClickHouse-Key: $key" --post-data="SELECT 1" http://127.0.0.1:8123/'
 """.strip()
-LOGINS = {
+SECRET_LOGINS = {
     "postgres_password": POSTGRES_LOGIN.format(container=POSTGRES),
     "redis_password": REDIS_LOGIN.format(container=REDIS),
     "clickhouse_password": CLICKHOUSE_LOGIN.format(container=CLICKHOUSE),
     "backup_key": f"restic -r {REPOSITORY} --no-lock --password-file /dev/stdin cat config",
 }
+# The others that open something here; `Life.works` sends the request.
+SECRET_REQUESTS = (
+    *("object_store_access_key", "object_store_secret_key", "session_secret", "magic_link_secret", "encryption_key"),
+    *("managed_worker_secret", "registry_password", "registry_pull_password"),
+)
+# What no test logs in with is looked for where the webapp has it.
+PLAIN = {name: VARIABLES[name] for name in VARIABLES if name not in (*SECRET_LOGINS, *SECRET_REQUESTS)}
+# What opens nothing here. The tests of other scenarios log in with it (tests/consistency/test_secrets.py finds them).
+UNUSED = tuple(name for name in SECRET_NAMES if name not in (*SECRET_LOGINS, *SECRET_REQUESTS, *PLAIN))
 # As the genuine webapp has them; the stand-in has access tokens only.
 TABLES = """
 CREATE TABLE IF NOT EXISTS "SecretStore" (key text PRIMARY KEY, value jsonb NOT NULL, version text NOT NULL);
@@ -171,10 +177,14 @@ class Life:
 
     def works(self, name: str, file: str) -> bool:
         """Tell whether the secret of this name opens something, as it stands in one of the two files."""
-        if name in LOGINS:
+        if name in SECRET_LOGINS:
             read = f'python3 -c \'import json; print(json.load(open("{file}"))["{name}"])\''
-            return bool(self.control.run(f"{read} | ({LOGINS[name]})").rc == 0)
+            return bool(self.control.run(f"{read} | ({SECRET_LOGINS[name]})").rc == 0)
         values: dict[str, str] = json.loads(self.control.read(file))
+        if name in PLAIN:
+            listed = self.control.output("docker inspect --format '{{json .Config.Env}}' trigger-webapp-webapp-1")
+            return f"{PLAIN[name]}={values[name]}" in json.loads(listed)
+        assert name in SECRET_REQUESTS, f"no request tells whether {name} opens anything"
         if name.startswith("registry"):
             user = "trigger" if name == "registry_password" else "trigger-pull"
             status, _ = self.control.http(f"{self.deployment.registry_origin}/v2/", user=user, password=values[name])
@@ -254,7 +264,7 @@ class Life:
         assert same == []
         others = [name for name in SECRET_NAMES if name not in names and old[name] != new[name]]
         assert others == [], "a secret was replaced that nobody named"
-        for name in set(names) - {UNUSED}:
+        for name in set(names) - set(UNUSED):
             assert not self.works(name, "/root/old.json"), f"the old {name} still works"
             if name not in ("session_secret", "magic_link_secret"):
                 assert self.works(name, FILE), f"the new {name} does not work"

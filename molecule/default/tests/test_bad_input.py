@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from verification import expected
 from verification.deployment import Deployment, Play, differences
-from verification.nodes import Node
+from verification.nodes import Node, eventually
 from verification.secrets import Secrets, leaks
 
 from testbed.hello import Hello
@@ -89,10 +89,8 @@ def foreign_program(node: Node) -> Iterator[None]:
     serve = f"nohup python3 -m http.server {FOREIGN_PORT} --directory /tmp >/dev/null 2>&1 & echo $!"
     process = node.output(serve)
     try:
-        listens = (
-            f"for i in $(seq 600); do ss -Hltn 'sport = :{FOREIGN_PORT}' | grep -q . && exit 0; sleep 0.1; done; exit 1"
-        )
-        node.output(listens)
+        listens = f"ss -Hltn 'sport = :{FOREIGN_PORT}' | grep -q ."
+        assert eventually(lambda: node.run(listens).rc == 0)
         yield
     finally:
         node.output("kill %s", process)
@@ -213,8 +211,14 @@ def test_a_webapp_that_never_gets_healthy(
 
 
 def test_everything_works_again(deployment: Deployment, hello: Hello) -> None:
-    facts = deployment.control.facts()["containers"]
-    assert {name: row["State"]["Health"]["Status"] for name, row in facts.items()} == dict.fromkeys(
-        deployment.control.expected, "healthy"
-    )
+    wanted = dict.fromkeys(deployment.control.expected, "healthy")
+
+    def states() -> dict[str, str]:
+        found.clear()
+        for name, row in deployment.control.facts()["containers"].items():
+            found[name] = row["State"].get("Health", {}).get("Status", "no health check")
+        return found
+
+    found: dict[str, str] = {}
+    assert eventually(lambda: states() == wanted), found
     assert hello.run().status == "COMPLETED"

@@ -29,7 +29,7 @@ NEW = {"new_password": NEW_PASSWORD, "new_pull_password": NEW_PULL_PASSWORD}
 # Looks at all processes of a host until a file appears, and keeps every command line that it has seen.
 WATCH = """
 import glob, json, os, sys, time
-seen, deadline = set(), time.monotonic() + 600
+seen, deadline = set(), time.monotonic() + 3600
 while not os.path.exists(sys.argv[1]) and time.monotonic() < deadline:
     for path in glob.glob('/proc/[0-9]*/cmdline'):
         try:
@@ -59,7 +59,7 @@ def watched(deployment: Deployment) -> Iterator[dict[str, list[str]]]:
         for node in deployment.nodes:
             node.output("touch %s", stop)
         for node in deployment.nodes:
-            waited = "for i in $(seq 600); do test -e %s || exit 0; sleep 0.1; done; exit 1"
+            waited = "for i in $(seq 1800); do test -e %s || exit 0; sleep 0.1; done; exit 1"
             node.output(waited, stop)
             found[node.name] = json.loads(node.output("cat %s; rm -f %s", result, result))
 
@@ -73,7 +73,8 @@ VALUES: dict[str, Any] = {
 }
 TIMER = "trigger-registry-gc.timer"
 # A stop of 5 s and a start; one that lasts as long as workers keep connections open would take more than 60 s.
-OUTAGE_SECONDS = 30
+# On a machine that carries other scenarios both take longer.
+OUTAGE_SECONDS = 50
 
 
 @dataclass(frozen=True)

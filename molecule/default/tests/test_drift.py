@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from verification import expected
@@ -94,6 +95,82 @@ def test_a_lost_secrets_file_is_not_replaced(deployment: Deployment, control: No
     assert json.loads(control.read(expected.SECRETS_FILE))["postgres_password"]
 
 
+@dataclass(frozen=True)
+class Drift:
+    """What somebody does to a host, and a command that succeeds only when that is repaired."""
+
+    done: str
+    repaired: str
+
+
+def edited(path: str) -> Drift:
+    """Somebody has added a line to a file."""
+    return Drift(f"echo '# drifted' >> {path}", f"! grep -q drifted {path}")
+
+
+_ELECTRIC, _REGISTRY = "trigger-webapp-electric-1", "trigger-registry-trigger-registry-1"
+_PROXY = "trigger-supervisor-docker-socket-proxy-1"
+_PROXY_CONFIG = "/opt/trigger/supervisor/haproxy.cfg"
+_UNITS = "/etc/systemd/system"
+_OVERRIDE = '{services: {docker-socket-proxy: {image: "drifted:1", labels: {drifted: "yes"}}}}'
+_REPLACE = f"""
+cd /opt/trigger/supervisor
+docker tag $(docker inspect --format '{{{{.Image}}}}' {_PROXY}) drifted:1
+echo '{_OVERRIDE}' > /run/override.yml
+docker compose --file compose.yml --file /run/override.yml up --detach --no-deps docker-socket-proxy
+"""
+DRIFTS = {
+    "stopped container": Drift(
+        f"docker stop {_ELECTRIC}", f"docker inspect --format '{{{{.State.Running}}}}' {_ELECTRIC} | grep -qx true"
+    ),
+    "removed container": Drift(f"docker rm --force {_REGISTRY}", f"docker inspect {_REGISTRY}"),
+    "container of another image, with another label": Drift(
+        _REPLACE, f"! docker inspect --format '{{{{json .Config}}}}' {_PROXY} | grep -q drifted"
+    ),
+    "edited environment": edited("/opt/trigger/webapp/webapp.env"),
+    "edited Compose file": edited("/opt/trigger/registry/compose.yml"),
+    "edited program": edited("/opt/trigger/firewall/runner_firewall.py"),
+    "edited unit": edited(f"{_UNITS}/trigger-runner-firewall.service"),
+    "readable secrets": Drift(
+        "chmod 0644 /opt/trigger/webapp/webapp.env", "[ $(stat --format %a /opt/trigger/webapp/webapp.env) = 600 ]"
+    ),
+    "removed file": Drift(f"rm {_PROXY_CONFIG}", f"test -s {_PROXY_CONFIG}"),
+    "disabled unit": Drift(
+        "systemctl disable --now trigger-task-images-clean.timer",
+        "systemctl is-enabled trigger-task-images-clean.timer && systemctl is-active trigger-task-images-clean.timer",
+    ),
+    "removed unit": Drift(
+        f"rm {_UNITS}/trigger-supervisors.service && systemctl daemon-reload",
+        "systemctl is-enabled trigger-supervisors.service && systemctl is-active trigger-supervisors.service",
+    ),
+    # Its timer would have them back before the playbook. What the timer has begun is over when a start of it is.
+    "removed rules": Drift(
+        "systemctl stop trigger-runner-firewall.timer && systemctl start trigger-runner-firewall.service"
+        " && iptables -F TRIGGER-RUNNER",
+        "systemctl is-active trigger-runner-firewall.timer && iptables -S TRIGGER-RUNNER | grep -q -- -A",
+    ),
+}
+
+
+def broken(control: Node) -> list[str]:
+    """Name what is not repaired."""
+    return [name for name, drift in DRIFTS.items() if control.run(drift.repaired).rc != 0]
+
+
+def test_one_run_repairs_every_kind_of_drift(deployment: Deployment, control: Node, hello: Hello) -> None:
+    assert broken(control) == []
+    for drift in DRIFTS.values():
+        control.output(drift.done)
+    assert broken(control) == list(DRIFTS)
+    dry = deployment.play("--check")
+    assert dry.code == 0, dry.ending()
+    assert broken(control) == list(DRIFTS), "the dry run has repaired something"
+
+    deployment.play().went_through(deployment)
+    assert broken(control) == []
+    assert hello.run().status == "COMPLETED"
+
+
 # The containers go on without the network, as after a forced clean-up.
 _DETACH = """
 for name in $(docker network inspect --format '{{range .Containers}}{{println .Name}}{{end}}' trigger-data); do
@@ -101,8 +178,6 @@ for name in $(docker network inspect --format '{{range .Containers}}{{println .N
 done
 docker network rm trigger-data
 """
-_PROXY = "trigger-supervisor-docker-socket-proxy-1"
-_PROXY_CONFIG = "/opt/trigger/supervisor/haproxy.cfg"
 
 
 def test_one_run_repairs_what_compose_leaves_broken(deployment: Deployment, control: Node, hello: Hello) -> None:

@@ -214,3 +214,25 @@ def test_a_service_that_cannot_be_used_is_refused(
 @pytest.mark.breaks
 def test_refusals_have_changed_nothing(refusals: tuple[dict[str, Play], list[str]]) -> None:
     assert refusals[1] == []
+
+
+def test_a_registry_that_was_in_use_is_removed_and_keeps_its_files(
+    deployment: Deployment, control: Node, tmp_path: Path
+) -> None:
+    """As where registry_enabled becomes false, or the registry gets a host of its own."""
+    folder = "/opt/trigger/registry"
+    service = {"image": control.container(WEBAPP)["Config"]["Image"], "entrypoint": ["sleep", "600"]}
+    project = {"name": "trigger-registry", "services": {"trigger-registry": service}}
+    control.output(f"mkdir -p {folder}/auth && echo kept > {folder}/auth/htpasswd")
+    control.output(
+        f"echo %s > {folder}/compose.yml && docker compose -f {folder}/compose.yml up -d", json.dumps(project)
+    )
+    done = deployment.play(scratch=tmp_path, values={})
+    assert done.code == 0, done.ending()
+    assert [change.rpartition(" : ")[2] for change in done.changes] == [
+        "Stop and remove its containers",
+        "Remove its Compose file",
+    ]
+    assert control.output("docker ps --all --quiet --filter label=com.docker.compose.project=trigger-registry") == ""
+    assert control.output(f"cat {folder}/auth/htpasswd; ls {folder}").split() == ["kept", "auth"]
+    control.output(f"rm -r {folder}")

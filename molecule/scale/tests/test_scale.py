@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 from story import CONTROL, FIRST, FOURTH, PROXY, SECOND, SUPERVISOR, THIRD, Story, inventory
 from traffic import Entry, Traffic, ended, history, ledger
@@ -23,7 +24,7 @@ from testbed.common import docker
 RUNNERS = "docker ps --no-trunc --quiet --filter name=^runner-"
 NAMED_RUNNERS = "docker ps --no-trunc --filter name=^runner- --format '{{.ID}} {{.Names}}'"
 # What a run may take in all: its sleep, a place in the queue, one attempt in vain.
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 
 
 def untouched(before: State, after: State, *names: str) -> None:
@@ -74,8 +75,8 @@ def test_a_whole_run_finds_nothing_to_do(story: Story, traffic: Traffic) -> None
 
 def test_a_change_rolls_through_the_workers_one_after_the_other(story: Story, traffic: Traffic) -> None:
     before = {name: story.since(name) for name in (FIRST, SECOND, THIRD, FOURTH)}
-    runs = [entry.id for entry in ledger(story.deployment, traffic.began) if entry.status == "EXECUTING"]
-    assert runs, "there is nothing to lose"
+    entries = partial(ledger, story.deployment, traffic.began)
+    assert eventually(lambda: any(entry.status == "EXECUTING" for entry in entries())), "there is nothing to lose"
     story.settings["supervisor_dequeue_idle_interval_ms"] = 900
     began = time.time()
     play = story.play()
@@ -97,8 +98,9 @@ def test_a_new_token_reaches_every_worker_and_the_old_one_is_refused(story: Stor
         play = story.play(playbook="worker_token_rotate", supervisor_serial="50%")
     assert play.code == 0, play.ending()
     # The webapp is restarted twice: so that the old token holds while workers are moved, and so that it is refused.
+    # A stop that waits for the connections of workers would take more than 60 s.
     assert away.seconds
-    assert away.longest < 30, away
+    assert away.longest < 50, away
     new = story.node(CONTROL).read(expected.TOKEN_FILE)
     rotated = new != old
     assert rotated, "the token is still the old one"
@@ -141,7 +143,7 @@ def test_a_drain_that_takes_too_long_stops_nothing(story: Story, traffic: Traffi
     assert long, "there is nothing to wait for"
     play = story.play(playbook="worker_drain", worker_hosts=THIRD, supervisor_drain_timeout_seconds=5)
     assert play.code != 0
-    assert "still go on" in play.message
+    assert "still in progress" in play.message
     assert "runner-" in play.message
     assert long & set(story.node(THIRD).output("docker ps --no-trunc --quiet").split()), "runs were stopped"
     # The next run of site has both take runs again.
@@ -175,7 +177,7 @@ def test_an_engine_that_is_restarted_takes_no_run_along(story: Story, traffic: T
     node, before = story.node(SECOND), story.since(SECOND)
     node.output("systemctl restart docker.socket docker")
     for container in (PROXY, SUPERVISOR):
-        assert eventually(lambda name=container: story.healthy(SECOND, name), seconds=60)
+        assert eventually(lambda name=container: story.healthy(SECOND, name))
     assert story.since(SECOND) != before
     journal = node.output("journalctl --unit trigger-supervisors")
     assert "Stopped trigger-supervisors" in journal
@@ -197,7 +199,7 @@ def test_a_host_that_falls_over_comes_back_by_itself(story: Story, traffic: Traf
     assert {name for name, count in broken.failed.items() if count} == {THIRD}, "one host out of reach stopped others"
     docker("start", THIRD)
     assert THIRD in broken.output.partition("NOT DONE")[2], broken.ending()
-    assert eventually(lambda: story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS, seconds=120), story.ages()
+    assert eventually(lambda: story.ages()[THIRD] <= expected.HEARTBEAT_SECONDS, seconds=300), story.ages()
     play = story.play(playbook="workers")
     assert play.code == 0, play.ending()
     assert play.changes == []
@@ -221,7 +223,7 @@ def test_every_run_was_executed_exactly_once(story: Story, traffic: Traffic) -> 
         entries[:] = ledger(story.deployment, traffic.began)
         return ended(entries)
 
-    eventually(over, seconds=PATIENCE_SECONDS, pause=3)
+    assert eventually(over, seconds=PATIENCE_SECONDS, pause=3), [entry for entry in entries if not ended([entry])]
     assert len(entries) >= len(traffic.triggered) > 50
     assert {entry.status for entry in entries} == {"COMPLETED_SUCCESSFULLY"}
     again = [entry for entry in entries if not entry.once]

@@ -112,8 +112,10 @@ class Traffic:
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
-        """Trigger nothing more."""
+        """Trigger nothing more; the last call is over then."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -91,13 +91,13 @@ def renewal(deployment: Deployment, control: Node, machine: Node, developer: Dev
     before = certificate(machine, "trigger.tls")
     command = ["docker", "exec", machine.name, "docker", "push", name]
     push = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert eventually(lambda: control.run(uploads, uploading).stdout.strip() or push.poll() is not None, 60)
+    assert eventually(lambda: control.run(uploads, uploading).stdout.strip() or push.poll() is not None)
     reloads = []
     try:
         reloads.append(reload(control, RENEW))
         pushing = push.poll() is None
         after = certificate(machine, "trigger.tls")
-        output, _ = push.communicate(timeout=300)
+        output, _ = push.communicate(timeout=900)
         # One poll that has begun after the renewal, too.
         time.sleep(11)
         fared = held.end()
@@ -165,7 +165,8 @@ def test_only_a_poll_that_begins_with_the_reload_is_repeated(renewal: Renewal) -
     for name, text in renewal.supervisors.items():
         failures = [line for line in text.splitlines() if "Failed to dequeue" in line]
         for began, ended in renewal.reloads:
-            here = [line for line in failures if began <= said_at(line) <= ended + 1]
+            # The supervisor tells of it when it gets a processor.
+            here = [line for line in failures if began <= said_at(line) <= ended + 5]
             failures = [line for line in failures if line not in here[:1]]
         assert failures == [], (name, renewal.reloads)
 

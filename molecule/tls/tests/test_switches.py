@@ -6,9 +6,10 @@ On the way back the registry moves to a host of its own.
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from test_renewal import worker_headers
 from verification import expected
 from verification.deployment import Deployment, Play
 from verification.nodes import Node, eventually
+from verification.rotation import Rotated, rotate
 from verification.secrets import Secrets, leaks
-from wire import GATEWAY, Held, certificate, chain, hold, send
+from wire import GATEWAY, Held, Reply, certificate, chain, hold, send, send_all
 
 from testbed.cluster import Run, address
 from testbed.common import TestbedError
@@ -34,6 +36,12 @@ NAMES = ("trigger.tls", "registry.trigger.tls", "objects.trigger.tls")
 PASSWORDS = {"first": "ci $first' \"#% password", "second": "ci-second-password", "gone": "of-who-goes-away"}
 ADDRESSES = {"trigger_private_address": "", "gateway_runner_trusts_ca": True}
 CLIENT = "selfhosted.trigger_dev.registry_client"
+# Of the page of the status, with the type that each of its paths has.
+PAGE = {"status_schedule": "hourly", "status_page_enabled": True}
+PAGE_TYPES = {"/-/status": "text/html; charset=utf-8", "/-/status.json": "application/json"}
+# Generated secret -> path that asks for it, and the user.
+SECRET_LOGINS = {"status_page_password": ("/-/status", "admin")}
+USERS = f"{expected.DIRECTORY}/gateway/config/status-users.caddy"
 DAY = datetime.timedelta(days=1)
 
 
@@ -84,6 +92,36 @@ def users(**passwords: str) -> list[dict[str, str]]:
 
 
 @dataclass(frozen=True)
+class Page:
+    """The page of the status: its answers by path, without a login, with a wrong one, and with the right one."""
+
+    replies: dict[str, tuple[Reply, Reply, Reply]]
+    facts: dict[str, Any]
+    configuration: str
+    users: str
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Give the header of a login."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def page_of(control: Node, machine: Node, secrets: Secrets) -> Page:
+    """Let the timer's program write the page, and ask the gateway for it from elsewhere."""
+    control.run("systemctl start trigger-status.service")  # it fails where anything of the host is wrong
+    headers = [basic("admin", secrets[name]) for name in ("monitoring_password", "status_page_password")]
+    replies: dict[str, tuple[Reply, Reply, Reply]] = {}
+    for path in PAGE_TYPES:
+        none, wrong, right = send_all(
+            machine, [["trigger.tls", 443, True, "GET", path, login, None] for login in ({}, *headers)]
+        )
+        replies[path] = none, wrong, right
+    folder = f"{expected.DIRECTORY}/gateway"
+    texts = [control.read(f"{folder}/{name}") for name in ("compose.yml", "config/Caddyfile")]
+    return Page(replies, control.facts(), "\n".join(texts), control.read(USERS))
+
+
+@dataclass(frozen=True)
 class Files:
     """The plays with certificates of the operator's, and what was seen between and after them."""
 
@@ -96,6 +134,9 @@ class Files:
     logins: tuple[dict[str, bool], dict[str, bool]]
     held: dict[str, Any]
     last_run: Run
+    page: Page
+    users: str
+    values: dict[str, Any] = field(repr=False)
 
 
 def accepted(developer: Developer, **logins: str) -> dict[str, bool]:
@@ -122,6 +163,7 @@ def client(deployment: Deployment, values: dict[str, Any], scratch: Path) -> Pla
 @pytest.fixture(scope="module")
 def files(
     deployment: Deployment,
+    control: Node,
     machine: Node,
     developer: Developer,
     trusting: Developer,
@@ -133,7 +175,7 @@ def files(
     root_key, root = authority()
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "ca.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
-    values: dict[str, Any] = {"gateway_tls": "files", "gateway_ca_file": str(folder / "ca.pem"), **ADDRESSES}
+    values: dict[str, Any] = {"gateway_tls": "files", "gateway_ca_file": str(folder / "ca.pem"), **ADDRESSES, **PAGE}
     values |= write(folder, "first", signed("first", key, root, root_key), key)
     values["registry_users"] = users(ci=PASSWORDS["first"], gone=PASSWORDS["gone"])
     first = deployment.play("-vvv", "--diff", values=values, scratch=folder)
@@ -141,6 +183,7 @@ def files(
     assert client(deployment, values, folder).code == 0
     chains = {f"{node.name} {name}": chain(node, name).rc == 0 for node in deployment.nodes for name in NAMES}
     shown = certificate(machine, "trigger.tls")
+    page = page_of(control, machine, secrets)
     old = secrets["registry_password"]
     before = accepted(developer, ci=PASSWORDS["first"], gone=PASSWORDS["gone"], trigger=old)
     trusted = now(deployment, trusting)
@@ -174,7 +217,8 @@ def files(
             f"{deployment.registry}/trigger/*",
         )
     last_run = trusted.run()
-    return Files(first, second, (shown, new), chains, run, large, (before, after), fared, last_run)
+    logins, seen = (before, after), (page, control.read(USERS))
+    return Files(first, second, (shown, new), chains, run, large, logins, fared, last_run, *seen, values)
 
 
 def test_the_operators_certificate_is_shown(files: Files) -> None:
@@ -224,6 +268,86 @@ def test_no_password_and_no_key_was_shown(files: Files, secrets: Secrets) -> Non
         assert "PRIVATE KEY" not in play.output
 
 
+@pytest.mark.parametrize("path", PAGE_TYPES)
+def test_the_page_of_the_status_asks_for_its_password(files: Files, path: str) -> None:
+    *refused, shown = files.page.replies[path]
+    for reply in refused:
+        assert (reply.status, reply.body) == (401, "")
+        assert reply.headers["www-authenticate"] == 'Basic realm="Trigger.dev status"'
+    assert (shown.status, shown.headers["content-type"]) == (200, PAGE_TYPES[path])
+    for reply in files.page.replies[path]:
+        assert reply.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+
+
+def test_the_page_of_the_status_tells_of_the_control_host(files: Files, deployment: Deployment, control: Node) -> None:
+    report = json.loads(files.page.replies["/-/status.json"][2].body)
+    (host,) = report["hosts"]
+    assert (report["scope"], host["name"]) == ("local", control.name)
+    rows = {check["what"]: check for check in host["checks"]}
+    assert rows["trigger-gateway/gateway"]["ok"]
+    for name in NAMES:
+        assert rows[f"https {name}"]["ok"], rows[f"https {name}"]
+        assert "its certificate has 90 days left" in rows[f"https {name}"]["detail"]
+    for worker in deployment.workers:
+        assert rows[f"heartbeat of {worker.name}"]["ok"], rows[f"heartbeat of {worker.name}"]
+    assert not rows["drift of trigger-gateway"]["warning"], rows["drift of trigger-gateway"]
+    assert "trigger-gateway/gateway" in files.page.replies["/-/status"][2].body
+
+
+def test_nobody_on_the_host_reads_the_page_but_root_and_the_gateway(files: Files) -> None:
+    found = {path: row[:4] for path, row in files.page.facts["files"].items() if path.startswith("status")}
+    assert found["status"] == ["folder", 0o700, 0, 0]
+    assert found["status/page"] == ["folder", 0o750, 0, 65532]
+    for name in ("status.html", "status.json"):
+        assert found[f"status/page/{name}"] == ["file", 0o640, 0, 65532]
+    assert files.page.facts["files"]["gateway/config/status-users.caddy"][:4] == ["file", 0o400, 65532, 65532]
+    mounts = {row["Destination"]: row for row in files.page.facts["containers"][GATEWAY]["Mounts"]}
+    assert mounts["/srv/status"]["Source"] == f"{expected.DIRECTORY}/status/page"
+    assert not mounts["/srv/status"]["RW"]
+
+
+def test_the_password_of_the_page_is_nowhere_but_in_the_secrets_file(files: Files, secrets: Secrets) -> None:
+    own = {"status_page_password": secrets["status_page_password"]}
+    page = files.page
+    shown = [reply.body for replies in page.replies.values() for reply in replies]
+    texts = [*shown, page.configuration, page.users, json.dumps(page.facts), files.first.output, files.second.output]
+    assert [number for number, text in enumerate(texts) if leaks(text, own)] == []
+    hashed = page.users.split()[1]
+    assert [number for number, text in enumerate(texts) if hashed in text and text != page.users] == []
+    assert [path for path, (*_, right) in page.replies.items() if leaks(right.body, secrets)] == []
+
+
+def test_the_hash_of_the_page_is_made_once(files: Files) -> None:
+    name, hashed = files.page.users.split()
+    assert (name, hashed[:7]) == ("admin", "$2y$10$")
+    assert files.users == files.page.users
+
+
+@pytest.fixture(scope="module")
+def rotated(deployment: Deployment, files: Files, tmp_path_factory: pytest.TempPathFactory) -> Rotated:
+    """Replace the password of the page."""
+    assert files.second.code == 0
+    scratch = tmp_path_factory.mktemp("rotated")
+    return rotate(deployment, "--diff", names=SECRET_LOGINS, values=files.values, scratch=scratch)
+
+
+@pytest.mark.soak
+def test_the_password_of_the_page_is_replaced_and_no_other_secret(rotated: Rotated) -> None:
+    assert rotated.play.code == 0, rotated.play.ending()
+    assert "Open the page of the status with the new status_page_password" in rotated.play.text
+    assert rotated.replaced == set(SECRET_LOGINS)
+    assert rotated.shown == set()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SECRET_LOGINS)
+def test_the_new_password_opens_and_the_old_one_does_not(machine: Node, rotated: Rotated, name: str) -> None:
+    path, user = SECRET_LOGINS[name]
+    logins = [basic(user, each[name]) for each in (rotated.new, rotated.old)]
+    assert [send(machine, "trigger.tls", path, headers=login).status for login in logins] == [200, 401]
+
+
 @dataclass(frozen=True)
 class Acme:
     """The play with an ACME server."""
@@ -234,14 +358,16 @@ class Acme:
     renewed: dict[str, str]
     otel: dict[str, int]
     metrics: int
+    page: Reply
+    left: list[str]
 
 
 @pytest.fixture(scope="module")
 def acme(
-    deployment: Deployment, control: Node, machine: Node, files: Files, tmp_path_factory: pytest.TempPathFactory
+    deployment: Deployment, control: Node, machine: Node, rotated: Rotated, tmp_path_factory: pytest.TempPathFactory
 ) -> Acme:
     """A play with pebble's certificates and two doors that are usually otherwise; then the certificates are lost."""
-    assert files.second.code == 0
+    assert rotated.play.code == 0
     folder = tmp_path_factory.mktemp("acme")
     # Where prepare.yml has left it.
     folders = Path(deployment.inventory).resolve().parents
@@ -270,10 +396,25 @@ def acme(
     for node in deployment.nodes:
         otel[node.name] = send(node, "trigger.tls", "/otel/v1/traces", "POST", headers=kind, body="{}").status
     metrics = send(machine, "trigger.tls", "/metrics").status
+    page, left = send(machine, "trigger.tls", "/-/status"), page_left(control)
     control.output("rm -r %s/gateway/data/caddy/certificates", expected.DIRECTORY)
     control.output("docker restart %s", GATEWAY)
     renewed = wait_for(machine, {row["serial"] for row in shown.values()})
-    return Acme(play, shown, chains, renewed, otel, metrics)
+    return Acme(play, shown, chains, renewed, otel, metrics, page, left)
+
+
+def page_left(control: Node) -> list[str]:
+    """Name what there is of the page of the status."""
+    facts = control.facts()
+    files = [
+        path for path in facts["files"] if "status" in path.partition("/")[0] or path.endswith("status-users.caddy")
+    ]
+    mounts = [row["Source"] for row in facts["containers"][GATEWAY]["Mounts"] if "status" in row["Source"]]
+    units = control.run("systemctl list-unit-files 'trigger-status*' --no-legend").stdout.splitlines()
+    lines = [
+        line for line in control.read(f"{expected.DIRECTORY}/gateway/config/Caddyfile").splitlines() if "/-/" in line
+    ]
+    return [*files, *mounts, *units, *lines]
 
 
 def wait_for(machine: Node, old: set[str]) -> dict[str, str]:
@@ -286,7 +427,7 @@ def wait_for(machine: Node, old: set[str]) -> dict[str, str]:
             return None
         return found if found.get("serial") not in old else None
 
-    found = eventually(another, 90)
+    found = eventually(another)
     assert found, "no new certificate"
     return dict(found)
 
@@ -305,6 +446,13 @@ def test_telemetry_can_be_limited(acme: Acme, deployment: Deployment, machine: N
     allowed = {machine.name, *(worker.name for worker in deployment.workers)}
     assert {name for name, status in acme.otel.items() if status == 200} == allowed
     assert acme.otel[deployment.control.name] == 403
+
+
+def test_nothing_stays_of_the_page_of_the_status(acme: Acme) -> None:
+    """Its path is one of the webapp's again."""
+    assert acme.left == []
+    assert acme.page.status in (302, 404)
+    assert "www-authenticate" not in acme.page.headers
 
 
 def test_metrics_can_be_asked_for(acme: Acme) -> None:

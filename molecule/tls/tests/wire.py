@@ -129,15 +129,15 @@ def upload():
 threads = [threading.Thread(target=work, daemon=True) for work in (websocket, polls, upload)]
 for thread in threads:
     thread.start()
-print(json.dumps([event.wait(20) for event in opened]), flush=True)
+print(json.dumps([event.wait(60) for event in opened]), flush=True)
 sys.stdin.readline()
 stop.set()
-threads[1].join(30)
-threads[2].join(30)
+threads[1].join(60)
+threads[2].join(60)
 stream = found.pop('stream', None)
 if stream and not said.is_set():
     stream.sendall(frame('40/worker,'))
-    said.wait(10)
+    said.wait(60)
 print(json.dumps(found), flush=True)
 os._exit(0)
 """
@@ -212,7 +212,7 @@ class Held:
 
     def end(self) -> dict[str, Any]:
         """End them, and tell how they have fared."""
-        output, errors = self.process.communicate("stop\n", timeout=90)
+        output, errors = self.process.communicate("stop\n", timeout=300)
         assert self.process.returncode == 0, errors[-800:]
         found: dict[str, Any] = json.loads(output)
         return found

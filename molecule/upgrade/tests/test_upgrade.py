@@ -143,9 +143,12 @@ def test_the_new_version_runs(move: Move, control: Node) -> None:
 
 
 def test_it_takes_the_api_away_for_a_stop_and_a_start(move: Move) -> None:
-    """Twice: for the backup, and for a start with migrations (19 s, measured with the genuine program)."""
+    """Twice: for the backup, and for a start with migrations (19 s, measured with the genuine program).
+
+    A stop that waits for the connections of workers would take more than 60 s.
+    """
     assert len(move.outages.seconds) == 2, move.outages
-    assert move.outages.longest < 45, move.outages
+    assert move.outages.longest < 55, move.outages
 
 
 def test_nothing_else_was_replaced(move: Move) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Postgres 15, with which this scenario begins, becomes 17. It runs after the upgrade of Trigger.dev."""
+"""Postgres 15, with which this scenario begins, becomes 17, and then 18. It runs after the upgrade of Trigger.dev."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.soak
 
 WEBAPP = "trigger-webapp-webapp-1"
 OLD, NEW = "docker.io/library/postgres:15", "docker.io/library/postgres:17.6-bookworm"
+# It keeps its data in another place.
+NEWEST = "docker.io/library/postgres:18"
 KEPT = "trigger_postgres_old_data"
 TABLES = ("User", "Project", "RuntimeEnvironment", "PersonalAccessToken", "WorkerGroupToken", "TaskRun")
 
@@ -46,6 +48,10 @@ class Story:
     listed: set[str]
     accepted: Play
     volumes_after: str
+    newest: Play
+    carried: dict[str, list[list[str]]]
+    last: Run
+    again: Play
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +86,15 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
     fresh = hello.run()
     listed = {run["id"] for run in hello.cluster.ask("GET", "/api/v1/runs", bearer=hello.key()).json()["data"]}
     accepted = play(backup_postgres_upgrade_accept_enabled=True)
+    volumes_after = control.output("docker volume ls -q")
+    newest = play(webapp_postgres_image=NEWEST)
+    majors.append(major(deployment))
+    carried = rows(deployment)
+    last = hello.run()
+    again = play(webapp_postgres_image=NEWEST, name="site")
     return Story(
-        majors, refused, dry, before, upgraded, after, slots, volumes, fresh, listed, accepted,
-        control.output("docker volume ls -q"),
+        majors, refused, dry, before, upgraded, after, slots, volumes, fresh, listed, accepted, volumes_after,
+        newest, carried, last, again,
     )  # fmt: skip
 
 
@@ -134,3 +146,12 @@ def test_the_old_data_is_kept_until_it_is_accepted(story: Story, deployment: Dep
     story.accepted.went_through(deployment)
     assert KEPT not in story.volumes_after.split()
     assert POSTGRES in deployment.control.output("docker ps --format '{{.Names}}'").split()
+
+
+def test_the_next_major_keeps_its_data_elsewhere(story: Story, deployment: Deployment) -> None:
+    story.newest.went_through(deployment)
+    assert story.majors[3] == "18"
+    assert {row[0] for row in story.after["TaskRun"]} < {row[0] for row in story.carried["TaskRun"]}
+    assert story.last.status == "COMPLETED"
+    story.again.went_through(deployment)
+    assert story.again.changes == []

@@ -116,7 +116,7 @@ def collect(registry: Registry, runner: Run, volume: str, flags: Sequence[str], 
         after = used(runner, volume)
         if not registry.is_read_only():
             raise CollectionError(
-                "Somebody deployed the registry while its garbage was collected, which made it writable. Images that "
+                "The registry was deployed while its garbage was collected, which made it writable. Images that "
                 "were pushed in that time may lack layers: push them again."
             )
     finally:

@@ -275,7 +275,7 @@ def read_rules(path: Path) -> Mapping[str, Any]:
         _, _ = dict(written["bridges"]), {family: list(lines) for family, lines in written["rules"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         raise FirewallError(
-            f"{path} is damaged; the next run of the playbook site (or workers) writes it anew"
+            f"{path} is damaged; the next run of the playbook site (or workers) writes it again"
         ) from None
     found: Mapping[str, Any] = written
     return found
@@ -508,7 +508,8 @@ def apply(settings: Settings, path: Path, proof: Path, *, dry_run: bool) -> list
         before = {"bridges": {name: port for name in there if OUR_BRIDGE.fullmatch(name) for port in ports[:1]}}
     # A network that nobody names any more may still hold task containers; its rules go when it goes.
     staying = {name: port for name, port in before["bridges"].items() if name in there}
-    settings = replace(settings, bridges={**staying, **settings.bridges})
+    # In one order, whichever networks there are: another order would be other rules.
+    settings = replace(settings, bridges=dict(sorted({**staying, **settings.bridges}.items())))
     written = {"bridges": settings.bridges, "rules": {str(family): rules(settings, family) for family in CLOSED}}
     todo = []
     if written != before:
@@ -518,14 +519,15 @@ def apply(settings: Settings, path: Path, proof: Path, *, dry_run: bool) -> list
     return todo + load(written, path, proof, dry_run=dry_run)
 
 
-def check(settings: Settings, path: Path, proof: Path) -> None:
-    """See that the rules are in force."""
+def check(settings: Settings, path: Path, proof: Path, bridges: Iterable[str]) -> None:
+    """See that the rules are in force, and that these bridges are there."""
     wrong = apply(settings, path, proof, dry_run=True)
+    there = bridges_of_the_host()
     # The engine keeps a network's bridge when only its name in the settings changes.
     wrong += [
         f"there is no bridge {bridge}: its network was made by something else, remove it"
-        for bridge in settings.bridges
-        if bridge not in bridges_of_the_host()
+        for bridge in bridges
+        if bridge not in there
     ]
     if wrong:
         raise FirewallError("; ".join(wrong))
@@ -539,6 +541,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rules", type=Path, default=Path(__file__).with_name("rules.json"))
     parser.add_argument("--proof", type=Path, default=PROOF)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--bridge", action="append", help="of check: it must be there (all of the settings)")
     wanted = parser.parse_args(arguments)
     os.umask(0o077)
     said: dict[str, Any] = {}
@@ -550,7 +553,7 @@ def main(arguments: Sequence[str]) -> int:
             if wanted.action in ("apply", "check"):
                 settings = Settings.read(wanted.settings)
                 if wanted.action == "check":
-                    check(settings, wanted.rules, wanted.proof)
+                    check(settings, wanted.rules, wanted.proof, wanted.bridge or settings.bridges)
                 else:
                     todo = apply(settings, wanted.rules, wanted.proof, dry_run=wanted.dry_run)
                 said = {"closed": closed(settings)}

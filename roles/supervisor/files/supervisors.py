@@ -148,7 +148,7 @@ def stop(runner: Run, clock: Clock, seconds: float) -> None:
     if not clock.until(over, seconds):
         left = [container for project in busy for container in runs(runner, project)]
         if left:
-            print(f"{len(left)} runs go on after {seconds:g} s, and are stopped", flush=True)
+            print(f"{len(left)} runs are still in progress after {seconds:g} s, and are stopped", flush=True)
             runner("docker", "stop", *left)
         clock.until(over, REPORT_SECONDS)
     remove_standby(runner, busy)

@@ -595,7 +595,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     pull.add_argument("--ca-file", default="", help="authority of the registry; the file need not be there")
     pull.add_argument("--credentials", required=True, help="the supervisor's env file")
     pull.add_argument("--count", type=int, default=1, help="latest images of each project and environment")
-    pull.add_argument("--budget-mib", type=int, required=True, help="most MiB of all task images on this host")
+    pull.add_argument("--budget-mib", type=int, required=True, help="maximum MiB of all task images on this host")
     pull.add_argument("--platform", default="", help="platform of task images, unless the engine's own")
     return parser.parse_args(words)
 

@@ -14,6 +14,17 @@ if [ "$1" = postgres ] && [ "$(id -u)" = 0 ]; then
   exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 fi
 
+# As the official image from 18 on: where the data of an older one would be mounted, it would not be found.
+if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ] && [ "$PGDATA" = "$DEFAULT_PGDATA" ]; then
+  case "$PGDATA" in */docker)
+    if mountpoint -q /var/lib/postgresql/data; then
+      echo "Error: from 18 on the volume belongs to /var/lib/postgresql, or PGDATA has to name the place of the data" >&2
+      exit 1
+    fi
+    ;;
+  esac
+fi
+
 if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
   user="${POSTGRES_USER:-postgres}"
   database="${POSTGRES_DB:-$user}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import preloaded
-from testbed.common import ROOT
+from testbed.common import ROOT, USUAL_OUTPUT
 
 from . import expected
 from .nodes import Node
@@ -37,8 +37,11 @@ for folder in sys.argv[1:]:
     for where, folders, names in os.walk(folder):
         for name in set(names) - {'task_images.json'}:
             path = os.path.join(where, name)
-            found = os.lstat(path)
-            text = open(path, 'rb').read() if os.path.isfile(path) else b''
+            try:
+                found = os.lstat(path)
+                text = open(path, 'rb').read() if os.path.isfile(path) else b''
+            except FileNotFoundError:
+                continue
             digest = hashlib.sha256(text).hexdigest()
             state[path] = str([found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, digest])
 template = '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
@@ -210,6 +213,7 @@ class Deployment:
             "ANSIBLE_FORCE_COLOR": "0",
             "ANSIBLE_VERBOSITY": "0",
             "ANSIBLE_NO_LOG": "false",
+            **USUAL_OUTPUT,
             # As ansible.cfg of a checkout has it; Molecule brings another one.
             "ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary",
         }
@@ -225,7 +229,7 @@ class Deployment:
         )
         try:
             # Ends what hangs; other scenarios may run beside this one.
-            output, _ = process.communicate(timeout=killed_after or 1200)
+            output, _ = process.communicate(timeout=killed_after or 2400)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,10 +23,19 @@ def out(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 def inspect(kind, names):
-    return json.loads(out('docker', kind, 'inspect', *names)) if names else []
+    if not names:
+        return []
+    done = subprocess.run(['docker', kind, 'inspect', *names], capture_output=True, text=True)
+    # Containers of runs may be gone since they were listed. The others are printed all the same.
+    if [line for line in done.stderr.splitlines() if 'no such ' not in line.lower()]:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout)
 
 def status(pid):
-    lines = open(f'/proc/{pid}/status').read().splitlines()
+    try:
+        lines = open(f'/proc/{pid}/status').read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
     return dict(line.split(':\\t', 1) for line in lines if ':\\t' in line)
 
 containers = inspect('container', out('docker', 'ps', '--all', '--quiet').split())
@@ -33,7 +43,10 @@ tree = {}
 for folder, folders, files in os.walk(sys.argv[1]):
     for name in ['.'] + files:
         path = os.path.normpath(os.path.join(folder, name))
-        found = os.lstat(path)
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            continue  # as a file that is written anew, and was not renamed yet when it was listed
         kind = 'folder' if name == '.' else 'link' if os.path.islink(path) else 'file'
         relative = os.path.relpath(path, sys.argv[1])
         row = [kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size]
@@ -90,6 +103,10 @@ with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
 """
 
 
+# What hosts were asked in the present attempt of a wait.
+_LAST: deque[str] = deque(maxlen=4)
+
+
 @dataclass(frozen=True)
 class Node:
     """A host."""
@@ -100,7 +117,10 @@ class Node:
 
     def run(self, command: str, *arguments: str) -> Any:
         """Run a shell command as root; every %s is replaced by a quoted argument. Any exit code is an answer."""
-        return self.host.run(command, *arguments)
+        done = self.host.run(command, *arguments)
+        told = " ".join(f"{done.stdout} {done.stderr}".split())
+        _LAST.append(f"{self.name}: `{command[:120]}` ended with {done.rc}: {told[-800:]}")
+        return done
 
     def output(self, command: str, *arguments: str) -> str:
         """Run a shell command that has to succeed and give what it prints."""
@@ -181,7 +201,7 @@ class Node:
     def reached_by_tasks(self, targets: list[str]) -> set[str]:
         """Give those addresses (host:port) that take a connection from where task containers are."""
         image = self.container("trigger-supervisor-docker-socket-proxy-1")["Config"]["Image"]
-        probe = 'for t; do nc -z -w 2 "${t%:*}" "${t##*:}" >/dev/null 2>&1 && echo "$t" & done; wait'
+        probe = 'for t; do nc -z -w 5 "${t%:*}" "${t##*:}" >/dev/null 2>&1 && echo "$t" & done; wait'
         placeholders = " %s" * len(targets)
         command = f"docker run --rm --network trigger-runner --entrypoint sh %s -c %s sh{placeholders}"
         return set(self.output(command, image, probe, *targets).split())
@@ -205,9 +225,39 @@ class Node:
         return self.output("docker logs %s 2>&1", container)
 
 
-def eventually(question: Callable[[], Any], seconds: float = 90, pause: float = 0.5) -> Any:
-    """Ask until the answer is true, and give the last answer; there is time for hosts that share processors."""
+class InVain:
+    """What a wait gives that has ended in vain: it is false, and tells a failing test what was seen last."""
+
+    def __init__(self, seconds: float, answer: Any) -> None:
+        self.text = f"{answer!r} for {seconds:.0f} s; last seen: {'; '.join(_LAST) or 'nothing of a host'}"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def eventually(question: Callable[[], Any], seconds: float = 180, pause: float = 0.5) -> Any:
+    """Ask until the answer is true, and give it; there is time for hosts that share processors.
+
+    An error is no answer yet: a container may be away, or a service not ready. The last one is raised.
+    """
     deadline = time.monotonic() + seconds
-    while not (answer := question()) and time.monotonic() < deadline:
+    while True:
+        _LAST.clear()
+        late = time.monotonic() >= deadline
+        try:
+            answer = question()
+        except Exception:
+            if late:
+                raise
+        else:
+            if answer:
+                return answer
+            if late:
+                found = InVain(seconds, answer)
+                # pytest shortens what it shows of a value.
+                print(found)
+                return found
         time.sleep(pause)
-    return answer

@@ -13,6 +13,9 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 PAUSE_SECONDS = 0.2
+# A webapp that answers late is not away: what comes to no end is asked once more, with more patience. One that is
+# replaced refuses the connection or ends it.
+PATIENCE_SECONDS = (3, 10)
 
 
 @dataclass
@@ -28,14 +31,18 @@ class Outages:
 
 
 def _answers(url: str) -> bool:
-    try:
-        with build_opener(ProxyHandler({})).open(url, timeout=3):
-            return True
-    except HTTPError as answer:
-        answer.close()
-        return False
-    except (OSError, HTTPException):
-        return False
+    for seconds in PATIENCE_SECONDS:
+        try:
+            with build_opener(ProxyHandler({})).open(url, timeout=seconds):
+                return True
+        except HTTPError as answer:
+            answer.close()
+            return False
+        except (OSError, HTTPException) as failure:
+            # The wait for the answer ends with the one, and that for a connection with the other.
+            if not isinstance(failure, TimeoutError) and not isinstance(getattr(failure, "reason", None), TimeoutError):
+                return False
+    return False
 
 
 @contextmanager

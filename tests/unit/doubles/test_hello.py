@@ -6,12 +6,14 @@ import socket
 import pytest
 from hello import hello
 
+from tests.unit.plugins.modules.servers import nobody
+
 
 def test_reach_tells_open_refused_and_unresolved_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert hello.reach(f"127.0.0.1:{port}") == "open"
-    assert hello.reach(f"127.0.0.1:{port}") == "refused"
+    assert hello.reach(f"127.0.0.1:{nobody()}") == "refused"
     assert hello.reach("no-such-host.invalid:1") == "unresolved"
 
 

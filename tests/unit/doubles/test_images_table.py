@@ -16,6 +16,7 @@ TABLE: list[dict[str, Any]] = yaml.safe_load((IMAGES / "images.yml").read_text()
 ARCHIVES = {
     "webapp.tar": {"webapp", "postgres", "redis", "clickhouse", "seaweedfs", "electric"},
     "postgres-15.tar": {"postgres"},
+    "postgres-18.tar": {"postgres"},
     "minio.tar": {"minio"},
     "webapp-4.5.tar": {"webapp"},
     "registry.tar": {"registry"},
@@ -23,6 +24,7 @@ ARCHIVES = {
     "pebble.tar": {"pebble"},
     "supervisor.tar": {"supervisor", "haproxy", "docker-socket-proxy"},
     "supervisor-4.5.tar": {"supervisor"},
+    "monitoring.tar": {"prometheus", "alertmanager", "grafana", "node-exporter", "postgres-exporter", "redis-exporter"},
 }
 
 

@@ -84,7 +84,7 @@ def inside() -> None:
 def ip(command: str, process: subprocess.Popen[str] | None = None) -> None:
     """Run ip in the namespace of a process, or in ours."""
     prefix = ["nsenter", f"--net=/proc/{process.pid}/ns/net"] if process else []
-    subprocess.run([*prefix, "ip", *command.split()], check=True, timeout=30)
+    subprocess.run([*prefix, "ip", *command.split()], check=True, timeout=120)
 
 
 def neighbour(name: str) -> subprocess.Popen[str]:
@@ -137,7 +137,7 @@ def main() -> None:
     for line in sys.stdin:
         step = json.loads(line)
         if "run" in step:
-            done = subprocess.run(step["run"], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(step["run"], capture_output=True, text=True, timeout=300, check=False)
             said: Any = [done.returncode, done.stdout, done.stderr]
         else:
             said = ask(processes["runner"], step.get("flagless", DOORS))

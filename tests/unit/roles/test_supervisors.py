@@ -111,7 +111,7 @@ def test_runs_that_go_on_are_stopped_while_they_can_be_reported(capsys: pytest.C
     assert (
         verbs.index("compose /opt/trigger/one/compose.yml") < verbs.index("stop run0") < verbs.index("rm one-standby")
     )
-    assert "1 runs go on after 5 s" in capsys.readouterr().out
+    assert "1 runs are still in progress after 5 s" in capsys.readouterr().out
 
 
 def test_what_was_stopped_starts_with_its_proxy_first() -> None:

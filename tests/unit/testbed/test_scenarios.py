@@ -54,6 +54,13 @@ def test_hosts_and_networks_are_named_after_their_scenario(name: str) -> None:
             assert not set(network.get("aliases", [])) & {other["name"] for other in platforms(name)}
 
 
+@pytest.mark.parametrize("name", scenario.SOAKS)
+def test_a_soak_finds_what_tests_of_scenarios_share(name: str) -> None:
+    """It names the folder of the scenario alone; Molecule names the one of the testbed, too."""
+    conftest = ROOT / "molecule" / name / "tests/conftest.py"
+    assert '"verification.plugin"' in conftest.read_text()
+
+
 @pytest.mark.parametrize("name", scenario.SCENARIOS)
 def test_nothing_is_published_beyond_the_loopback(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for node in platforms(name) for port in node.get("published_ports", []))

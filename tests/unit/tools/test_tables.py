@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.tables import by_name, cell, fill, of_role, without_name
+from tools.tables import by_name, cell, fill, of_memory, of_role, without_name
 
 DOCUMENTS: dict[str, Any] = yaml.safe_load(
     textwrap.dedent("""
@@ -109,3 +109,21 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
     assert fill(f"a\n{begin}\nold\n{end}\nb\n", {"x": "new\n"}) == f"a\n{begin}\n\nnew\n\n{end}\nb\n"
     with pytest.raises(ValueError, match="begin y"):
         fill(f"{begin}{end}", {"y": ""})
+    begin = "<!-- begin x: written by `make generate` from rows.yml -->"
+    assert fill(f"{begin}{end}", {"x": "new\n"}, "rows.yml") == f"{begin}\n\nnew\n\n{end}"
+
+
+def test_memory_of_services_has_sums_and_hosts_that_are_large_enough() -> None:
+    services: dict[str, dict[str, Any]] = {
+        "one": {"memory": {"steps_mib": [1000, 2000]}},
+        "two": {"memory": {"steps_mib": [24, 48]}},
+        "its-twin": {"memory": {"steps_mib": "{{ that of two }}"}},
+    }
+    assert of_memory(services, 512).splitlines() == [
+        "| MiB left to the services | 1024 | 2048 |",
+        "| --- | --- | --- |",
+        # (1024 + 512) / 0.9 is 1.67 GiB, rounded up.
+        "| a control host with registry and gateway | 1.7 GiB | 2.8 GiB |",
+        "| `one` | 1000 | 2000 |",
+        "| `two` | 24 | 48 |",
+    ]

@@ -26,10 +26,11 @@ from .images import Images
 from .keys import Keys
 from .move import TOLD, Move, accept, told_of
 from .objects import Objects
-from .plan import Plan, home, known_identity, plan_of, secrets_of, target_of
+from .plan import Plan, home, known_identity, plan_of, require_rotated, secrets_of, target_of
 from .points import FAILED, PostgresPoint, point, spans, state_at
 from .postgres import Postgres
 from .process import BackupError, Shell, moment
+from .quantity import size as amount
 from .receive import leave, receive
 from .redis import Redis
 from .repository import Repository, Snapshot
@@ -87,6 +88,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     restoring = commands.add_parser("restore", help="restore a backup on this host")
     restoring.add_argument("snapshot", help="its id, or latest")
     restoring.add_argument("--time", default="", help="in its place: the newest state at or before it, or latest")
+    restoring.add_argument("--postgres", default="", help="major version of Postgres that is deployed afterwards")
     restoring.add_argument("--replace", action="store_true", help="even if there is an installation")
     commands.add_parser("point", help="save the state of this moment, which belongs to the last backup")
     commands.add_parser("receive", help="receive the log of Postgres, for points")
@@ -94,18 +96,18 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("accept", help="remove what a restore has replaced")
     undoing = commands.add_parser("undo", help="bring back what a restore has replaced; the playbook site starts it")
     undoing.add_argument("--discard", action="store_true", help="even if the restored installation was used")
-    upgrading = commands.add_parser("postgres-upgrade", help="carry the database to another major version of Postgres")
+    upgrading = commands.add_parser("postgres-upgrade", help="move the database to another major version of Postgres")
     upgrading.add_argument("image", help="of that version")
     upgrading.add_argument("--check", action="store_true", help="only see whether it can be done")
-    commands.add_parser("postgres-accept", help="remove the data of before an upgrade of Postgres")
+    commands.add_parser("postgres-accept", help="remove the old data after an upgrade of Postgres")
     undoing = commands.add_parser(
-        "postgres-undo", help="bring back the data of before an upgrade; the playbook site starts its old image"
+        "postgres-undo", help="bring back the old data after an upgrade; the playbook site starts its old image"
     )
     undoing.add_argument("--discard", action="store_true", help="even if the upgraded database was used")
     commands.add_parser("objects-move", help="copy all objects into another store").add_argument(
         "--check", action="store_true", help="only see whether it can be done"
     )
-    commands.add_parser("objects-accept", help="remove the objects of before a move").add_argument(
+    commands.add_parser("objects-accept", help="remove the old objects after a move").add_argument(
         "running", help="the store that is in use"
     )
     commands.add_parser("adopt", help="take over the data of an installation that was made by other means")
@@ -156,10 +158,12 @@ def carry_out(given: argparse.Namespace) -> Any:
     repository = Repository(shell, target, folder / "cache")
     if given.command == "create":
         plan = plan_of(folder / PLAN)
+        require_rotated(plan.secrets_file)
         stores = stores_of(plan, engine, secrets_of(plan.secrets_file))
         return create(plan, engine, repository, stores, say)
     if given.command == "point":
         plan = plan_of(folder / PLAN)
+        require_rotated(plan.secrets_file)
         return point(plan, engine, repository, point_stores(plan, engine, secrets_of(plan.secrets_file)), say)
     repository.require()
     if given.command == "restore":
@@ -169,7 +173,7 @@ def carry_out(given: argparse.Namespace) -> Any:
         if given.time:
             wanted = state_at(repository.states(), given.time, known, target.point_minutes, time.time()).id
         chosen = restoring.choose(repository, wanted, known)
-        return restoring.run(repository, chosen, target.trigger_version, given.replace)
+        return restoring.run(repository, chosen, target.trigger_version, given.replace, given.postgres)
     if given.command == "verify":
         chosen = repository.choose("latest", known_identity(target))
         return verify(plan_of(folder / PLAN), engine, repository, chosen, stores_of, say)
@@ -197,12 +201,15 @@ def listed(snapshot: Snapshot, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Give what people and programs want to know of a backup."""
     facts = {key: manifest[key] for key in ("name", "trigger_version", "collection_version", "cut", "left_out")}
     made = moment(manifest["cut"])
-    text = f"{snapshot.id[:8]}  {made}  {manifest['trigger_version']}  {manifest['name']}"
-    return {"id": snapshot.id, "text": text, **facts}
+    # One of an older version of the collection does not tell it.
+    size = manifest.get("bytes")
+    told_size = "-" if size is None else amount(size)
+    text = f"{snapshot.id[:8]}  {made}  {manifest['trigger_version']}  {told_size:>10}  {manifest['name']}"
+    return {"id": snapshot.id, "text": text, "bytes": size, **facts}
 
 
 def end(number: int, _frame: object) -> None:
-    raise BackupError(f"The program was stopped by signal {number}. Start the same playbook again.")
+    raise BackupError(f"The program was stopped by signal {number}. Start the same playbook or command again.")
 
 
 @contextmanager
@@ -244,7 +251,7 @@ def main(words: Sequence[str]) -> int:
     try:
         with noted(folder, given.command):
             if given.command in TIMED:
-                wait_for_run(target_of(given.directory).run_lock, folder, say)
+                wait_for_run(target_of(given.directory).run_lock, folder, given.command, say)
             with locked(folder, given.command in WAITING):
                 result = carry_out(given)
     except Exception as error:

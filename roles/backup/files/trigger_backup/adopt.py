@@ -61,7 +61,7 @@ class Adoption(Journal):
     def run(self) -> dict[str, Any]:
         """Take over the data. What fails before the end starts the old installation again."""
         if self.state.get("undoing"):
-            raise BackupError("The adoption is being taken back. Finish that: trigger-backup adopt-undo")
+            raise BackupError(f"The adoption is being undone. Finish that: {self.plan.home}/trigger-backup adopt-undo")
         if COMPLETE in self.done:
             return {**self.state["result"], "changed": False}
         if not self.state:
@@ -252,6 +252,13 @@ class Adoption(Journal):
             raise BackupError(
                 "The adoption is complete. Everything that was done in the new installation would be lost: if that is "
                 "meant, add --discard."
+            )
+        # Before anything of the new one is given up: without them there is nothing to go back to.
+        missing = [name for name in state["order"] if self.engine.inspect(name) is None]
+        if missing:
+            raise BackupError(
+                f"The old installation has been removed (there is no container {missing[0]}), so there is no way back "
+                "to it. Nothing was changed."
             )
         self.keep(undoing=True)
         self.aside.down()

@@ -126,7 +126,7 @@ class Check:
     def measure(self) -> dict[str, int]:
         sizes = {name: store.size() for name, store in old_stores(self.engine, self.source).items()}
         copied = sum(size for name, size in sizes.items() if name != "images")
-        require_room({self.plan.home: copied, self.engine.root(): sum(sizes.values())}, "the adoption")
+        require_room([(self.plan.home, copied), (self.engine.root(), sum(sizes.values()))], "the adoption")
         return sizes
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +35,18 @@ KEPT = (
     "user",
 )
 FILE = "compose.json"
-NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a service with one volume is to have otherwise than in the source: image, place of the volume, variables."""
+
+    image: str
+    folder: str
+    environment: Mapping[str, str]
+
+
+NONE: Mapping[str, Change] = MappingProxyType({})
 
 
 class Aside:
@@ -64,12 +76,9 @@ class Aside:
         return found
 
     def write(
-        self, source: Path, services: Iterable[str], moved: tuple[Path, Path], images: Mapping[str, str] = NONE
+        self, source: Path, services: Iterable[str], moved: tuple[Path, Path], changes: Mapping[str, Change] = NONE
     ) -> None:
-        """Write the project, make its volumes. `moved`: where files of the source were to be, and where they are.
-
-        `images`: of services that are to have another one than in the source.
-        """
+        """Write the project, make its volumes. `moved`: where files of the source were to be, and where they are."""
         whole = self.read(source)
         for key, row in whole["volumes"].items():
             # As Compose would make them.
@@ -78,12 +87,14 @@ class Aside:
             self.engine.make_volume(self.prefix + row["name"], [f"{name}={text}" for name, text in labels.items()])
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         rows = {name: whole["services"][name] for name in services if name in whole["services"]}
-        rows = {name: {**row, "image": images.get(name, row["image"])} for name, row in rows.items()}
         names = {key: {"external": True, "name": self.prefix + row["name"]} for key, row in whole["volumes"].items()}
         write_json(
             self.folder / FILE,
             {
-                "services": {name: self._service(row, source / f"{name}.env", moved) for name, row in rows.items()},
+                "services": {
+                    name: _changed(self._service(row, source / f"{name}.env", moved), changes.get(name))
+                    for name, row in rows.items()
+                },
                 "volumes": names,
                 "networks": {"default": {"internal": True}},
             },
@@ -106,17 +117,24 @@ class Aside:
         return {"type": "bind", "source": str(source), "target": mount["target"], "read_only": True}
 
     def up(
-        self, source: Path, services: Sequence[str], moved: tuple[Path, Path], images: Mapping[str, str] = NONE
+        self, source: Path, services: Sequence[str], moved: tuple[Path, Path], changes: Mapping[str, Change] = NONE
     ) -> None:
         """Write the project, start its services if there are any, and wait until they are healthy."""
         if services:
-            self.write(source, services, moved, images)
+            self.write(source, services, moved, changes)
             self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
 
     def down(self) -> None:
         if self.written:
             self.compose("down", "--timeout", "60")
             shutil.rmtree(self.folder)
+
+
+def _changed(row: dict[str, Any], change: Change | None) -> dict[str, Any]:
+    if not change:
+        return row
+    mounts = [mount | ({"target": change.folder} if mount["type"] == "volume" else {}) for mount in row["volumes"]]
+    return {**row, "image": change.image, "environment": dict(change.environment), "volumes": mounts}
 
 
 class Volumes:

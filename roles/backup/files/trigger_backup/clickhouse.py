@@ -18,6 +18,7 @@ from .stores import Facts, Files, Service, Store, differences
 
 # In the container. The webapp's configuration of ClickHouse allows it.
 FOLDER = "/var/lib/clickhouse/backups"
+PORT = 8123
 PREFIX = "trigger-"
 OWN = "('system', 'INFORMATION_SCHEMA', 'information_schema')"
 # The server keeps tables of more than 50 GB from being dropped.
@@ -25,6 +26,10 @@ LARGE = "SETTINGS max_table_size_to_drop = 0"
 RUNS = "trigger_dev.task_runs_v2"
 # How long the webapp waits for it. A BACKUP lists what it holds at its start and copies then.
 HOLD_SECONDS = 5.0
+# For one answer. Statements that change tables take long.
+ANSWER_SECONDS = 300.0
+# A request needs some time: without any it would not wait for the answer at all.
+LEAST_SECONDS = 0.1
 
 
 class ClickHouse(Store):
@@ -54,7 +59,8 @@ class ClickHouse(Store):
         """Send a statement over HTTP, and give the answer for as long as it is read."""
         address = self.addresses.get(container) or self.engine.address(container)
         self.addresses[container] = address  # nothing restarts it meanwhile
-        connection = http.client.HTTPConnection(address, 8123, timeout=300)
+        seconds = max(LEAST_SECONDS, min(ANSWER_SECONDS, self.until - time.monotonic()))
+        connection = http.client.HTTPConnection(address, PORT, timeout=seconds)
         headers = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
         try:
             connection.request("POST", f"/?{urlencode(query)}" if query else "/", body, headers)
@@ -64,6 +70,11 @@ class ClickHouse(Store):
                 text = answer.read().decode(errors="replace").strip()[:400]
                 raise BackupError(f"ClickHouse refuses {statement.split('(')[0][:60].strip()!r}: {text}")
             yield answer
+        except TimeoutError:
+            raise BackupError(
+                f"ClickHouse ({container}) did not answer within {seconds:.0f} s. The log of its container says why "
+                "(docker logs). Correct that, and start the same playbook or command again."
+            ) from None
         except OSError as error:
             raise BackupError(f"ClickHouse ({container}) does not answer: {error}") from None
         finally:
@@ -109,10 +120,10 @@ class ClickHouse(Store):
         while not (ended := self._ended(self.container, self.operation)) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.exact = ended
+        self.ask(self.container, "SYSTEM START MERGES")  # with too many parts the server refuses to insert
 
     def copy(self, stage: Path) -> Facts:
         self._finish(self.container, self.operation)
-        self.ask(self.container, "SYSTEM START MERGES")  # with too many parts the server refuses to insert
         version = self.ask(self.container, "SELECT version()")[0][0]
         return {
             "backup": self.backup,

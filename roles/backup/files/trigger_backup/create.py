@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from .engine import Engine
 from .plan import FORMAT, Plan, identity, identity_of, read_json, secrets_of, write_json
-from .process import BackupError, Say, require_room
+from .process import BackupError, Say, require_room, used
 from .repository import MANIFEST, Repository, short
-from .stores import Facts, Store
+from .stores import Facts, Store, limited
 
 STATUS = "status.json"
 # Which backup points belong to.
@@ -147,8 +148,9 @@ def take(
 ) -> dict[str, Any]:
     """Save the state of some stores: a backup, or a point of one; `excluded`: what of the stage is no part of it."""
     installation = installation_of(plan)
-    check_space(plan, engine, stores)
     plan.stage.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clean_stage(plan.stage, stores)
+    check_space(plan, engine, repository, stores, is_point=bool(backup))
     facts: dict[str, Facts] = {}
     try:
         for store in stores:
@@ -156,7 +158,11 @@ def take(
         say("Taking snapshots" + (" while the webapp is stopped" if pause else ""))
         cut = time.time()
         # All at once: each of them mostly waits.
-        with paused(plan, engine, pause) as away, ThreadPoolExecutor() as pool:
+        with (
+            paused(plan, engine, pause) as away,
+            limited(stores) if pause else nullcontext(),
+            ThreadPoolExecutor() as pool,
+        ):
             list(pool.map(lambda store: store.snapshot(), stores))
         for store in stores:
             say(f"Copying {store.name}")
@@ -176,9 +182,11 @@ def take(
             "left_out": dict(plan.left_out),
             "of_backup": [name for name in plan.stores if name not in facts],
         }
+        paths = [path for each in facts.values() for path in each.get("paths", {}).values()]
+        if not backup:  # for lists: restic would read the whole tree of each backup
+            manifest["bytes"] = sum(used(Path(path)) for path in (plan.stage, *paths))
         write_json(plan.stage / MANIFEST, manifest)
         say(f"Storing it in {repository.name}")
-        paths = [path for each in facts.values() for path in each.get("paths", {}).values()]
         key = identity(secrets_of(plan.secrets_file)["encryption_key"])
         summary = repository.save([str(plan.stage), *paths], installation, cut, backup, excluded, key)
     finally:
@@ -221,14 +229,39 @@ def open_repository(plan: Plan, repository: Repository, installation: str) -> No
         )
 
 
-def check_space(plan: Plan, engine: Engine, stores: Sequence[Store]) -> None:
-    """Refuse a backup that would fill the disk. ClickHouse copies into its own volume, the others into the stage."""
+def clean_stage(stage: Path, stores: Sequence[Store]) -> None:
+    """Remove copies of stores that are not saved any more: a backup has everything that is in the stage."""
+    wanted = {MANIFEST, *(name for store in stores for name in store.staged)}
+    for path in [path for path in stage.iterdir() if path.name not in wanted]:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def check_space(
+    plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], *, is_point: bool = False
+) -> None:
+    """Refuse a backup that would fill a disk. ClickHouse copies into its own volume, the others into the stage."""
     plan.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     sizes = {store.name: store.size() for store in stores}
     in_volume = sizes.pop("clickhouse", 0)
-    require_room({plan.home: sum(sizes.values()) - used(plan.stage), engine.root(): in_volume}, "a backup")
+    needs = [(plan.home, max(0, sum(sizes.values()) - used(plan.stage))), (engine.root(), in_volume)]
+    doing = "a point" if is_point else "a backup"
+    if repository.folder:
+        needs.append((existing(repository.folder), growth(plan, repository, stores, is_point=is_point)))
+        doing += f" with what it adds to {repository.name} (backup_repository)"
+    require_room(needs, doing)
 
 
-def used(folder: Path) -> int:
-    """Give the bytes that the copy of the last backup takes already."""
-    return sum(file.lstat().st_size for file in folder.rglob("*")) if folder.is_dir() else 0
+def growth(plan: Plan, repository: Repository, stores: Sequence[Store], *, is_point: bool) -> int:
+    """Give what a repository will take about: all of a first backup, twice what the last one has added afterwards."""
+    last = results(plan.home).get("point" if is_point else "good", {})
+    if last.get("repository") == repository.name:
+        # The first one has added everything, which the second one will not.
+        return min(2 * int(last.get("bytes_added", 0)), int(last.get("bytes", 0)) // 4)
+    # After a restore nothing is known but that there are backups.
+    first = not is_point and base_backup(plan.home).get("repository") != repository.name
+    return sum(store.stored() for store in stores) if first else 0
+
+
+def existing(folder: Path) -> Path:
+    """Give a folder, or the one in which it will be made."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -18,6 +18,7 @@ class Installation(Store):
     """The files. A restore puts them in place before any service starts."""
 
     name = "files"
+    staged = (FOLDER, PLAN)
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .engine import Engine
-from .process import Shell, digest_of, remove_folder
+from .process import Shell, digest_of, remove_folder, used
 from .stores import Facts, Files, Service, Store
 
 TREE = "docker/registry/v2"
@@ -25,6 +25,7 @@ class Images(Store):
     """The bundled registry, where its images are in a volume."""
 
     name = "images"
+    staged = ("registry",)
 
     def __init__(self, engine: Engine, row: Mapping[str, Any]) -> None:
         self.engine = engine
@@ -36,6 +37,10 @@ class Images(Store):
 
     def tree(self) -> Path:
         return self.engine.folder(self.volume) / TREE
+
+    def stored(self) -> int:
+        """The layers are stored from where they are."""
+        return used(self.tree())
 
     def copy(self, stage: Path) -> Facts:
         """Copy the links before anything reads the files: a push writes them in the other order."""

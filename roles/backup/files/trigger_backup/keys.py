@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .plan import Target
 from .process import BackupError, Shell
-from .repository import Repository
+from .repository import ABSENT, OPEN, REFUSED, Repository
 
 FILE = "key.new"
 
@@ -27,13 +27,17 @@ class Keys:
         return Repository(self.shell, replace(self.target, key=key), self.folder / "cache")
 
     def opens(self, key: str) -> bool:
-        words = ["restic", "--no-lock", "cat", "config"]
-        return self.shell.run(words, environment=self.repository(key).environment).returncode == 0
+        """Tell whether a key opens the repository, which has to be there. What cannot be tried is an error."""
+        repository = self.repository(key)
+        found = repository.access()
+        if found == ABSENT:
+            raise BackupError(f"There is no repository at {repository.name} any more (backup_repository).")
+        return found == OPEN
 
     def add(self, key: str) -> bool:
         """Let another key open the repository, too. Tells whether there was anything to do."""
         current = self.repository(self.target.key)
-        if self.opens(key) or not current.exists():
+        if self.repository(key).access() != REFUSED or not current.exists():
             return False
         current.free_stale_locks()
         path = self.folder / FILE

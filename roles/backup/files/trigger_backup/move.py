@@ -126,7 +126,7 @@ class Move(Journal):
             with closing(source.connection):
                 size = sum(each.size for each in source.objects())
                 if not self.told.url:
-                    require_room({self.engine.root(): size}, f"a second copy in {self.told.target}")
+                    require_room([(self.engine.root(), size)], f"a second copy in {self.told.target}")
                 target = self.target()
                 with closing(target.connection):
                     return self.carry_out(source, target)

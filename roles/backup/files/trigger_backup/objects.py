@@ -99,6 +99,7 @@ class Objects(Store):
     """The bundled object store."""
 
     name = "objects"
+    staged = (FOLDER, INDEX)
 
     def __init__(self, engine: Engine, row: Mapping[str, Any], key: Key) -> None:
         self.engine = engine
@@ -147,6 +148,7 @@ class Objects(Store):
         self.engine.ask(service.container, "sh", "-euc", self.script, "sh", self.bucket, doing="Creating the bucket")
         bucket = self.reach(service.container)
         self.index = read_json(files.stage / INDEX)
+        require_files(files.stage / FOLDER, self.index)
         there = {each.name: each for each in bucket.objects()}
         for name, (size, digest) in self.index.items():
             if name not in there or not fits(there[name], size, digest):
@@ -161,6 +163,16 @@ class Objects(Store):
         ]
         found = len(self.index)
         return wrong + ([f"{found} objects instead of {facts['objects']}"] if found != facts["objects"] else [])
+
+
+def require_files(folder: Path, index: Mapping[str, Any]) -> None:
+    """Refuse a copy that lacks objects of its list, before any is put."""
+    lost = [name for name in index if not file_of(folder, name).is_file()]
+    if lost:
+        raise BackupError(
+            f"What was saved of the bucket is not complete: {len(lost)} of {len(index)} objects are missing, such as "
+            f"{lost[0]}. Restore another backup (playbook backup_list)."
+        )
 
 
 def same(file: Path, digest: str, wanted: Object) -> bool:

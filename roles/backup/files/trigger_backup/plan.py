@@ -18,6 +18,8 @@ from .process import BackupError
 
 # Of what a backup holds. A backup of a later format is refused.
 FORMAT = 1
+# Beside the secrets file while a rotation has new secrets that services do not have yet.
+NEXT_SECRETS = ".next"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ class Plan:
     def secrets_are_outside(self) -> bool:
         """Tell whether the secrets are somewhere else than the other files."""
         return self.directory not in self.secrets_file.parents
+
+    @property
+    def secrets_copy(self) -> Path:
+        """Give the place of the secrets among the files of a backup, which has folders as the installation has them."""
+        outside = self.secrets_are_outside
+        return Path(self.secrets_file.name) if outside else self.secrets_file.relative_to(self.directory)
 
     @property
     def volumes(self) -> list[str]:
@@ -128,6 +136,15 @@ def plan_of(path: Path) -> Plan:
     content = read_json(path)
     paths = {name: Path(content[name]) for name in ("directory", "secrets_file")}
     return Plan(**{**content, **paths})
+
+
+def require_rotated(secrets_file: Path) -> None:
+    """Refuse while new secrets wait for the stores to take them: which ones a store has then, nobody knows."""
+    if secrets_file.with_name(secrets_file.name + NEXT_SECRETS).exists():
+        raise BackupError(
+            "A rotation of secrets is not complete, so a backup of now could not be restored. Start the playbook"
+            " secrets_rotate again; it completes that."
+        )
 
 
 def secrets_of(path: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import postgres as dump
-from .create import base_backup, forget, note, results, take
+from .create import base_backup, forget, note, results, resume, take
 from .engine import Engine
 from .plan import Plan
 from .postgres import Postgres
@@ -120,7 +120,9 @@ class PostgresPoint(Postgres):
         names = needed(base, Position(now.timeline, until, now.segment))
         missing = self.log.missing(names)
         if missing or base.timeline != now.timeline:
-            raise BackupError("The database was replaced while the point was made. The next point begins anew.")
+            raise BackupError(
+                "The database was replaced while the point was made. The next point begins with a new copy."
+            )
         self.log.gather(names)
         version = self.sql(self.container, "SHOW server_version")[0][0]
         facts: Facts = {"mark": self.mark, "lsn": self.lsn, "version": version, "exact": False}
@@ -130,6 +132,7 @@ class PostgresPoint(Postgres):
 def point(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
     """Make one point, note what became of it, and give that."""
     began = time.time()
+    resume(plan, engine, stores, say)
     backup = base_backup(plan.home)
     if backup.get("repository") != repository.name:
         Log(plan.home).trim_all()

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .engine import Engine
-from .process import BackupError, Session
+from .process import ANSWER_SECONDS, BackupError, Session
 from .recovery import recover
 from .stores import Facts, Files, Service, Store, differences
 
@@ -25,6 +26,8 @@ FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDE
 TOUCH = """
 UPDATE "TaskRun" SET "updatedAt" = "updatedAt" WHERE "updatedAt" > {since} - interval '15 minutes';
 """
+# The dump reads the same tables, and writes them to the disk, too: so to count their rows takes less time than that.
+COUNT_TIMES = 4
 LAST = """(SELECT max("updatedAt") FROM "TaskRun")"""
 # ClickHouse takes the log position of a commit for the version of a row: in a fresh server, which begins at 0, changes
 # of older rows would lose for ever (measured). So the log goes on this many times 4 GiB above the backup's position.
@@ -35,6 +38,7 @@ class Postgres(Store):
     """The database of the webapp."""
 
     name = "postgres"
+    staged = ("postgres",)
     # Of pg_restore.
     options: tuple[str, ...] = ("--exit-on-error",)
 
@@ -62,16 +66,20 @@ class Postgres(Store):
         """The server compresses large values, and the dump holds them as they are."""
         return 2 * int(self.sql(self.container, "SELECT pg_database_size(current_database())")[0][0])
 
+    def stored(self) -> int:
+        """The repository compresses what the dump does not."""
+        return self.size() // 2
+
     def prepare(self) -> None:
         """Connect: what is asked in the pause is then answered at once."""
         self.release()
         self.session = Session(self.psql(self.container), r"\echo", "Postgres")
         self.rows("SELECT 1;")
 
-    def rows(self, statements: str) -> list[list[str]]:
+    def rows(self, statements: str, seconds: float = 0.0) -> list[list[str]]:
         """Run statements in the session, and give the rows that they print."""
         assert self.session
-        return [line.split("|") for line in self.session.ask(statements)]
+        return [line.split("|") for line in self.session.ask(statements, seconds, self.until)]
 
     def snapshot(self) -> None:
         opened = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot(), pg_current_wal_lsn();"
@@ -85,9 +93,11 @@ class Postgres(Store):
         (stage / DUMP).parent.mkdir(parents=True, exist_ok=True)
         # Uncompressed: restic compresses, and keeps once what did not change.
         dump = ["pg_dump", "-U", self.user, "--format=custom", "--compress=0", f"--snapshot={snapshot}", self.database]
+        began = time.monotonic()
         self.engine.shell.into_file(self.engine.program(self.container, *dump), stage / DUMP, doing="Dumping Postgres")
+        counting = ANSWER_SECONDS + COUNT_TIMES * (time.monotonic() - began)
         self.copy_roles(stage / GLOBALS)
-        counts = {row[0]: int(row[1]) for row in self.rows(COUNT)}
+        counts = {row[0]: int(row[1]) for row in self.rows(COUNT, counting)}
         version = self.sql(self.container, "SHOW server_version")[0][0]
         return {"lsn": lsn, "rows": counts, "version": version, "database": self.database, "user": self.user}
 

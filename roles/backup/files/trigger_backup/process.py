@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +37,16 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
+def used(folder: Path) -> int:
+    """Give the bytes of the files in a folder, such as those of the last copy."""
+    found = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a registry may remove it meanwhile
+                found += Path(parent, name).lstat().st_size
+    return found
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder, if it is there. One that cannot be removed is an error."""
     if path.exists():
@@ -55,10 +68,10 @@ def digest_of(algorithm: str, path: Path) -> str:
     return digest.hexdigest()
 
 
-def require_room(needs: Mapping[Path, int], doing: str) -> None:
+def require_room(needs: Iterable[tuple[Path, int]], doing: str) -> None:
     """Refuse what would fill a disk: several folders may be on one. Some room is left on each."""
     places: dict[int, tuple[Path, int]] = {}
-    for folder, size in needs.items():
+    for folder, size in needs:
         device = folder.stat().st_dev
         place, sum_of_others = places.get(device, (folder, SPARE))
         places[device] = (place, sum_of_others + size)
@@ -71,6 +84,13 @@ def require_room(needs: Mapping[Path, int], doing: str) -> None:
             )
 
 
+# Exit code of a program that was ended because its time was over.
+TOO_SLOW = 124
+
+# For one answer of a client. What it is asked in the pause of the webapp has an end of its own (stores.py).
+ANSWER_SECONDS = 30.0
+
+
 class Session:
     """A client that stays connected: what it is told happens at once. Of psql, a transaction stays open, too."""
 
@@ -79,29 +99,55 @@ class Session:
     def __init__(self, words: Sequence[str], echo: str, name: str) -> None:
         self.echo = echo  # the command of the client that prints a text
         self.name = name
+        self.read = b""  # and not given yet
         self.process = subprocess.Popen(
-            list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         )
 
-    def ask(self, text: str) -> list[str]:
-        """Tell the client something, and give the lines that it answers."""
+    def ask(self, text: str, seconds: float = 0.0, until: float = math.inf) -> list[str]:
+        """Tell the client something, and give the lines that it answers within some seconds, and until a time."""
         assert self.process.stdin
-        assert self.process.stdout
         lines: list[str] = []
-        try:
-            self.process.stdin.write(f"{text}\n{self.echo} {self.END}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the loop below says why
-        for line in self.process.stdout:
+        with suppress(BrokenPipeError):  # the loop below says why
+            self.process.stdin.write(f"{text}\n{self.echo} {self.END}\n".encode())
+        seconds = max(0.0, min(seconds or ANSWER_SECONDS, until - time.monotonic()))
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._line(deadline)
+            except TimeoutError:
+                self.process.kill()  # a later answer would be taken for that of another question
+                raise BackupError(
+                    f"{self.name} did not answer within {seconds:.0f} s. The log of its container says why (docker "
+                    "logs). Correct that, and start the same playbook or command again."
+                ) from None
+            if line is None:
+                raise BackupError(f"{self.name} does not answer: {' '.join(lines)[-300:] or 'it ended'}")
             if line.strip() == self.END:
                 return lines
-            lines.append(line.rstrip("\r\n"))
-        raise BackupError(f"{self.name} does not answer: {' '.join(lines)[-300:] or 'it ended'}")
+            lines.append(line)
+
+    def _line(self, deadline: float) -> str | None:
+        """Give the next line that the client prints; none if it has ended."""
+        assert self.process.stdout
+        while b"\n" not in self.read:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                raise TimeoutError
+            block = os.read(self.process.stdout.fileno(), 2**16)
+            if not block and not self.read:
+                return None
+            self.read += block or b"\n"
+        line, _, self.read = self.read.partition(b"\n")
+        return line.decode(errors="replace").rstrip("\r")
 
     def close(self) -> None:
+        """End the client. What it has started may hold its output, which is not waited for."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
 
 
 class Shell:
@@ -115,8 +161,9 @@ class Shell:
         stdout: int | IO[bytes] = subprocess.PIPE,
         data: bytes | None = None,
         environment: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program to its end; any exit code is an answer."""
+        """Run a program to its end; any exit code is an answer. After that many seconds it is killed: TOO_SLOW."""
         source: dict[str, Any] = {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
         try:
             done: subprocess.CompletedProcess[bytes] = subprocess.run(
@@ -125,8 +172,11 @@ class Shell:
                 stderr=subprocess.PIPE,
                 env={**os.environ, **(environment or {})},
                 check=False,
+                timeout=seconds,
                 **source,
             )
+        except subprocess.TimeoutExpired as error:
+            return subprocess.CompletedProcess(list(words), TOO_SLOW, error.stdout or b"", error.stderr or b"")
         except FileNotFoundError:
             raise BackupError(f"The program {words[0]} is not installed.") from None
         return done

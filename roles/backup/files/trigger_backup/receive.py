@@ -41,7 +41,7 @@ def prepare(postgres: Postgres, log: Log, say: Callable[[str], None]) -> None:
     state = postgres.sql(postgres.container, STATE, database="postgres")
     if not state or state[0][0] == "lost" or ahead(log, position(postgres)):
         # A new server, a restored one, or one that could not wait any longer. The next point begins with a new copy.
-        say("Beginning anew: what was received before does not continue")
+        say("Beginning with a new copy: what was received before does not continue")
         log.reset()
         postgres.sql(postgres.container, DROP, database="postgres")
         create = f"SELECT pg_create_physical_replication_slot('{SLOT}', true);"

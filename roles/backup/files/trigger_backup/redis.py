@@ -30,6 +30,7 @@ class Redis(Store):
     """The queues of the webapp."""
 
     name = "redis"
+    staged = ("redis",)
 
     def __init__(self, engine: Engine, row: Mapping[str, Any]) -> None:
         self.engine = engine
@@ -41,7 +42,7 @@ class Redis(Store):
 
     def ask(self, container: str, *words: str) -> str:
         if self.session and container == self.container:
-            answer = "\n".join(self.session.ask(" ".join(words))).strip()
+            answer = "\n".join(self.session.ask(" ".join(words), until=self.until)).strip()
         else:
             answer = self.engine.ask(container, "redis-cli", *words, doing="Asking Redis").strip()
         if re.match(r"\(error\)|ERR|NOAUTH|WRONGPASS|MISCONF|LOADING", answer):

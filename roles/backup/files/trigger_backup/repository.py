@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .address import encoded, for_restic, ssh_words
 from .plan import Target
-from .process import BackupError, Shell, said
+from .process import TOO_SLOW, BackupError, Shell, said
 
 TAG = "trigger"
 # Of a state between two backups, see points.py.
@@ -21,8 +23,20 @@ POINT = "trigger-point"
 HOST = "trigger"
 MANIFEST = "manifest.json"
 DAY = 86400.0
+# restic 0.18 tries for 15 minutes what cannot be read, such as a bucket that is not there.
+# Each time it tells why (measured).
+# An answer takes a second, and a disk that has to start ten.
+LOOK_SECONDS = 60.0
+# What came of a look: the key opens the repository, does not, or there is none. Exit codes since restic 0.17.
+OPEN, REFUSED, ABSENT = "open", "refused", "absent"
+WRONG_KEY, NO_REPOSITORY = 12, 10
+# For the reason of a login that has failed already.
+LOGIN_SECONDS = 10
+# And if the server says nothing once it is connected.
+LOGIN_END_SECONDS = 30
 # Points that one call removes: a command line is not endless.
 AT_ONCE = 500
+NONE_THERE = r"no such file|does not exist|NoSuchKey|NoSuchBucket|\b404\b"
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,22 @@ class Repository:
     def __init__(self, shell: Shell, target: Target, cache: Path) -> None:
         self.shell = shell
         self.name = target.repository
+        self.key = target.key
         # Short values, such as a switch, would mask single characters of an error.
-        self.secrets = [value for value in (target.key, *target.environment.values()) if len(value) > 5]
+        values = [value for value in (target.key, *target.environment.values()) if len(value) > 5]
+        self.secrets = [*values, *map(encoded, values)]
         self.environment = {
             **target.environment,
-            "RESTIC_REPOSITORY": target.repository,
-            "RESTIC_PASSWORD": target.key,
+            "RESTIC_REPOSITORY": for_restic(target.repository, target.environment),
+            "RESTIC_PASSWORD": self.key,
             "RESTIC_CACHE_DIR": str(cache),
             "RESTIC_PROGRESS_FPS": "0.01",
         }
+
+    @property
+    def folder(self) -> Path | None:
+        """Give the folder of this host that has it, if one has."""
+        return Path(self.name) if self.name.startswith("/") else None
 
     def restic(self, *words: str, doing: str, accept: Iterable[int] = (0,)) -> str:
         """Run restic, and give what it prints."""
@@ -89,21 +110,50 @@ class Repository:
             text = text.replace(secret, "***")
         return text
 
-    def exists(self) -> bool:
-        """Tell whether there is a repository, which the key has to open."""
-        done = self.shell.run(["restic", "cat", "config"], environment=self.environment)
-        if done.returncode == 0:
-            return True
+    def look(self) -> subprocess.CompletedProcess[bytes]:
+        """Read the first file of the repository, which the key has to open."""
+        words = ["restic", "--no-lock", "cat", "config"]
+        return self.shell.run(words, environment=self.environment, seconds=LOOK_SECONDS)
+
+    def access(self) -> str:
+        """Tell what came of a look. Anything but an answer to that is an error: it tells nothing of the key."""
+        done = self.look()
+        late = done.returncode == TOO_SLOW
         text = said(done)
-        if "wrong password" in text or "no key found" in text:
+        if done.returncode == 0:
+            return OPEN
+        if done.returncode == WRONG_KEY or "wrong password" in text or "no key found" in text:
+            return REFUSED
+        # restic asks whether there is one after every error; these say that there is none.
+        if done.returncode == NO_REPOSITORY or re.search(NONE_THERE, text):
+            return ABSENT
+        if late:
+            last = f" Its last words: {text}" if (done.stderr + done.stdout).strip() else ""
+            text = f"restic gave no answer within {LOOK_SECONDS:.0f} s.{last}"
+        reason = self._reason(text) + self._said_by_ssh(text, late=late)
+        raise BackupError(f"The repository {self.name} cannot be read (backup_repository): {reason}")
+
+    def exists(self) -> bool:
+        """Tell whether there is a repository, which the key has to open. No lock of an interrupted run hinders that."""
+        found = self.access()
+        if found == REFUSED:
             raise BackupError(
                 f"The key does not open the repository {self.name}. Set trigger_secrets.backup_key to the key that it "
                 "was made with, or set backup_repository to another place."
             )
-        # restic asks whether there is one after every error; these say that there is none.
-        if re.search(r"no such file|does not exist|NoSuchKey|NoSuchBucket|\b404\b", text):
-            return False
-        raise BackupError(f"The repository {self.name} cannot be read (backup_repository): {self._reason(text)}")
+        return found == OPEN
+
+    def _said_by_ssh(self, text: str, *, late: bool) -> str:
+        """Give the reason of a login that failed. restic often ends before it has printed what ssh says (measured)."""
+        words = ssh_words(self.name)
+        if not words or not (late or "unable to start the sftp session" in text):
+            return ""
+        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={LOGIN_SECONDS}"]
+        done = self.shell.run([words[0], *options, *words[1:]], seconds=LOGIN_END_SECONDS)
+        if done.returncode == TOO_SLOW:
+            return f" ssh gave no answer within {LOGIN_END_SECONDS} s, either. Try it as root: {' '.join(words)}"
+        found = f" ssh says: {said(done)}" if done.returncode else ""
+        return f"{found} As root on the control host, this must work without a question: {' '.join(words)}"
 
     def make(self) -> None:
         self.restic("init", doing="Creating the repository")
@@ -135,8 +185,8 @@ class Repository:
             if not found:
                 of = " of this installation" if known else ""
                 raise BackupError(
-                    f"{self.name} has no backup{of} (backup_repository). If this host was deployed anew by mistake, "
-                    "set trigger_secrets.backup_key and backup_restore_replace_enabled to true."
+                    f"{self.name} has no backup{of} (backup_repository). If this host was deployed as a new one by "
+                    "mistake, set trigger_secrets.backup_key and backup_restore_replace_enabled to true."
                 )
             if len({row.installation for row in found}) > 1:
                 raise BackupError(f"{self.name} has backups of several installations. Name one (playbook backup_list).")

@@ -16,7 +16,7 @@ from .create import base_backup, found_points, put_base_backup
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .journal import COMPLETE, Journal
-from .plan import FORMAT, Plan, home, plan_of, secrets_of
+from .plan import FORMAT, Plan, home, plan_of, secrets_of, write_json
 from .process import BackupError, Say, Shell, empty_folder, moment, remove_folder, require_room
 from .repository import Repository, Snapshot
 from .stores import Files, Store
@@ -48,6 +48,7 @@ class Restore(Journal):
 
     def choose(self, repository: Repository, wanted: str, installation: str | None) -> Snapshot:
         """Give the backup to restore: that of an interrupted restore comes first."""
+        self.refuse_undoing()
         # Before anything was stopped, nothing was restored: that one is begun anew.
         begun = self.state.get("snapshot", "") if "stop" in self.done else ""
         if begun and wanted == "latest" and repository.snapshots()[-1].id != self.state["newest"]:
@@ -58,14 +59,18 @@ class Restore(Journal):
             )
         if begun and wanted not in ("latest", begun[: len(wanted)]):
             raise BackupError(
-                f"The restore of the backup {begun[:8]} is not over. Set backup_restore_snapshot={begun[:8]} to go on "
-                f"with it, or take it back: {self.home}/trigger-backup undo"
+                f"The restore of the backup {begun[:8]} is not over. Set backup_restore_snapshot={begun[:8]} to "
+                f"continue it, or undo it: {self.home}/trigger-backup undo"
             )
         return repository.choose(begun or wanted, None if begun else installation)
 
-    def run(self, repository: Repository, snapshot: Snapshot, wanted_version: str, replace: bool) -> dict[str, Any]:
+    def run(
+        self, repository: Repository, snapshot: Snapshot, wanted_version: str, replace: bool, postgres: str = ""
+    ) -> dict[str, Any]:
+        """Restore. `postgres`: the major version that is deployed afterwards, if the inventory tells it."""
         manifest, backup = whole(repository, snapshot)
         check_manifest(manifest, snapshot, wanted_version)
+        check_postgres(manifest, snapshot, postgres)
         if "stop" not in self.done:
             self.forget()
             self.check_target(manifest, replace)
@@ -91,14 +96,15 @@ class Restore(Journal):
             raise BackupError(f"The backup is of an installation in {plan.directory}: set trigger_directory to that.")
         self.step("stop", "Stopping what runs", self.stop)
         self.step("set_aside", "Setting aside what is there", lambda: self.set_aside(plan))
-        self.step("files", "Restoring the files", lambda: self.put_files(plan, files))
-        secrets = secrets_of(files.stage / FOLDER / plan.secrets_file.name)
+        self.step("files", "Restoring the files", lambda: self.put_files(plan, files, repository.key))
+        secrets = secrets_of(files.stage / FOLDER / plan.secrets_copy)
         stores = self.stores_of(plan, self.engine, secrets)
         self.restore_stores(plan, stores, files, manifest)
         # What a later backup has of ClickHouse is of a history that ends here: points must not use it.
         if "points_of" not in self.state:
             self.keep(points_of=base_backup(self.home))
-        found_points(self.home, repository.name, (backup or snapshot).id)
+        # Points belong to a backup only. That of a restored point is the same, also if nothing of it was needed.
+        found_points(self.home, repository.name, snapshot.backup if snapshot.point else snapshot.id)
         self.keep(done=[*self.done, COMPLETE])
 
     def restore_stores(self, plan: Plan, stores: Sequence[Store], files: Files, manifest: Mapping[str, Any]) -> None:
@@ -177,13 +183,17 @@ class Restore(Journal):
             os.replace(shutil.copy2(plan.secrets_file, target / "outside.new"), target / OUTSIDE)
             self.keep(outside=str(plan.secrets_file))
 
-    def put_files(self, plan: Plan, files: Files) -> None:
+    def put_files(self, plan: Plan, files: Files, key: str) -> None:
+        """Put the files in place. The key of the backup may open nothing any more, so the present one is kept."""
         source = files.stage / FOLDER
         for path in source.iterdir():
             outside = path.name == plan.secrets_file.name and plan.secrets_are_outside
             target = plan.secrets_file.parent if outside else self.directory
             target.mkdir(parents=True, exist_ok=True)
             Shell().output(["cp", "--archive", "--remove-destination", str(path), str(target)])
+        secrets = secrets_of(plan.secrets_file)
+        if secrets.get("backup_key") != key:
+            write_json(plan.secrets_file, {**secrets, "backup_key": key})
         for row in plan.stores.values():
             if row.get("labels"):
                 self.engine.make_volume(row["volume"], row["labels"])
@@ -194,6 +204,7 @@ class Restore(Journal):
         """Remove what was replaced. Tells whether there was anything to do."""
         if not self.state:
             return False
+        self.refuse_undoing()
         if COMPLETE not in self.done:
             raise BackupError("The restore is not complete: start the playbook backup_restore again.")
         self.keep(accepted=True)
@@ -210,12 +221,15 @@ class Restore(Journal):
         if not state:
             return False
         if state.get("accepted"):
-            raise BackupError("What the restore has replaced was removed already. Finish that: trigger-backup accept")
-        if COMPLETE in state.get("done", []) and not discard:
+            raise BackupError(
+                f"What the restore has replaced was removed already. Finish that: {self.home}/trigger-backup accept"
+            )
+        if COMPLETE in state.get("done", []) and not discard and not state.get("undoing"):
             raise BackupError(
                 "The restore is complete. Everything that was done in the restored installation would be lost: if that "
                 "is meant, add --discard."
             )
+        self.keep(undoing=True)
         self.aside(1).down()
         if "stop" in state.get("done", []):
             self.stop()
@@ -227,6 +241,11 @@ class Restore(Journal):
         remove_folder(self.home / REPLACED)
         self.forget()
         return True
+
+    def refuse_undoing(self) -> None:
+        """Go neither on nor to the end: a part of what was replaced is back already."""
+        if self.state.get("undoing"):
+            raise BackupError(f"The restore is being undone. Finish that: {self.home}/trigger-backup undo")
 
     def bring_back(self, complete: bool) -> None:
         """Move back what was set aside; what the restore has put there goes first, if everything was set aside."""
@@ -285,7 +304,8 @@ def told(snapshot: Snapshot, backup: Snapshot | None, manifest: Mapping[str, Any
     """Say of which time each store is."""
     when = moment(manifest["cut"])
     if not backup:
-        return f"The backup {snapshot.id[:8]} is restored: everything is of {when}."
+        kind = "point" if snapshot.point else "backup"
+        return f"The {kind} {snapshot.id[:8]} is restored: everything is of {when}."
     names = ", ".join(sorted(name for name in manifest["stores"] if name not in manifest["of_backup"]))
     older = ", ".join(manifest["of_backup"])
     return (
@@ -299,7 +319,16 @@ def put_store(aside: Aside, plan: Plan, store: Store, files: Files, facts: Mappi
     """Restore one store, and see that it is as it was."""
     row = plan.stores.get(store.name, {})
     service = AsideService(aside, row["service"]) if row.get("service") else Volumes(aside)
-    store.restore(service, files, facts)
+    try:
+        store.restore(service, files, facts)
+    except FileNotFoundError as error:
+        lost = Path(str(error.filename or "/"))
+        if files.stage not in lost.parents:
+            raise
+        raise BackupError(
+            f"What was saved of {store.name} is not complete: {lost.relative_to(files.stage)} is missing. Restore "
+            "another backup (playbook backup_list)."
+        ) from None
     wrong = store.compare(service, facts)
     if wrong:
         raise BackupError(f"The restored {store.name} is not as the backup says: {'; '.join(wrong[:5])}")
@@ -322,13 +351,25 @@ def check_manifest(manifest: Mapping[str, Any], snapshot: Snapshot, wanted_versi
         )
 
 
+def check_postgres(manifest: Mapping[str, Any], snapshot: Snapshot, wanted: str) -> None:
+    """Refuse data that the Postgres of the inventory cannot read. The restore itself has the image of the backup."""
+    version = manifest["stores"].get("postgres", {}).get("version", "")
+    found = re.match(r"\d+", version)
+    if wanted and found and found[0] != wanted:
+        raise BackupError(
+            f"The backup {snapshot.id[:8]} is of Postgres {version}, and webapp_postgres_image is of {wanted}, "
+            f"which cannot read such data. Set webapp_postgres_image to an image of Postgres {found[0]} for the "
+            "restore. The playbook postgres_upgrade moves the data to another version afterwards."
+        )
+
+
 def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
 
 
 def require_room_twice(engine: Engine, folder: Path, size: int, doing: str) -> None:
     """Fetched and put into volumes, everything is there twice for a while."""
-    require_room({folder: size, engine.root(): size}, doing)
+    require_room([(folder, size), (engine.root(), size)], doing)
 
 
 def holds(folder: Path | None) -> bool:
@@ -336,9 +377,12 @@ def holds(folder: Path | None) -> bool:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move everything in a folder into another one, and give that the owner and mode of the first."""
-    for path in [*source.iterdir()]:
-        shutil.move(str(path), str(target / path.name))
+    """Move everything in a folder into another one, and give that the owner and mode of the first.
+
+    These come first: what is taken back after a kill in the middle gets them from there.
+    """
     facts = source.stat()
     os.chown(target, facts.st_uid, facts.st_gid)
     target.chmod(facts.st_mode & 0o7777)
+    for path in [*source.iterdir()]:
+        shutil.move(str(path), str(target / path.name))

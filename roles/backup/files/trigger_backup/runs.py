@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# A playbook that starts this program within its own run writes it before; so nobody waits for himself.
-ASKED = "asked"
+# A playbook that starts a command within its own run writes asked.COMMAND before; so nobody waits for himself. Each has
+# its own: another one that waits must not take it away.
+ASKED = "asked."
 # A run touches its lock each 20 s. Without that it has died (plugins/action/run_lock.py).
 STALE_SECONDS = 120
 LOOK_SECONDS = 5
@@ -30,15 +31,16 @@ def running(lock: Path) -> str:
         return "a playbook"
 
 
-def wait_for_run(lock: Path, folder: Path, say: Callable[[str], None]) -> None:
-    """Return when no run changes the installation, or when one has asked for this.
+def wait_for_run(lock: Path, folder: Path, command: str, say: Callable[[str], None]) -> None:
+    """Return when no run changes the installation, or when one has asked for this command.
 
     `folder`: that of backups. `say` is told once, with the name of the playbook.
     """
+    asked = folder / f"{ASKED}{command}"
     told = False
-    while not (folder / ASKED).exists() and (playbook := running(lock)):
+    while not asked.exists() and (playbook := running(lock)):
         if not told:
             say(f"Waiting for the end of {playbook}, which changes the installation")
         told = True
         time.sleep(LOOK_SECONDS)
-    (folder / ASKED).unlink(missing_ok=True)
+    asked.unlink(missing_ok=True)

@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 Facts = dict[str, Any]
+
+# Workers and runs bridge 34 s without the webapp (measured), and it takes its time to stop and to start. A backup that
+# waits longer for its stores does more harm than one that fails.
+PAUSE_SECONDS = 15.0
 
 
 class Service(Protocol):
@@ -29,10 +36,18 @@ class Store:
     """A part of the installation that holds data. What a store need not do is not written there."""
 
     name = ""
+    # Files and folders of the stage that are its own.
+    staged: tuple[str, ...] = ()
+    # When all that it is asked has to be answered (time.monotonic), see limited.
+    until = math.inf
 
     def size(self) -> int:
         """Give the bytes that a copy takes beside the data, at most."""
         return 0
+
+    def stored(self) -> int:
+        """Give the bytes that a repository without any backup takes for it, at most."""
+        return self.size()
 
     def prepare(self) -> None:
         """See that the state can be held, and wait for what would delay that. The webapp still runs."""
@@ -78,6 +93,19 @@ class Files:
     @property
     def stage(self) -> Path:
         return self.at(str(self.origin))
+
+
+@contextmanager
+def limited(stores: Sequence[Store]) -> Iterator[None]:
+    """Let all stores answer within the same few seconds, whatever they are asked and however often."""
+    until = time.monotonic() + PAUSE_SECONDS
+    for store in stores:
+        store.until = until
+    try:
+        yield
+    finally:
+        for store in stores:
+            store.until = math.inf
 
 
 def differences(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .aside import Aside, AsideService
+from .aside import Aside, AsideService, Change
 from .create import PAUSED
 from .engine import Engine
 from .halt import stopped
@@ -16,7 +16,7 @@ from .journal import COMPLETE, Journal
 from .plan import Plan, read_json
 from .postgres import Postgres
 from .process import BackupError, Say, empty_folder, remove_folder, require_room, said
-from .restore import PROJECTS, STATE, move
+from .restore import PROJECTS, STATE, holds, move
 from .stores import Files
 
 # There from the moment on that the old data is moved away, until it is accepted or taken back.
@@ -25,6 +25,8 @@ FOLDER = "postgres_upgrade"
 PROJECT = "trigger-postgres-upgrade"
 # The playbook uninstall finds what is kept by it.
 LABEL = "dev.trigger.ansible/role=webapp"
+# As the role reads it.
+TAG_MAJOR = re.compile(r":(\d+)(?=[.-]|$)[^:/]*$")
 OTHERS = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())"
 
 
@@ -57,24 +59,29 @@ class Upgrade(Journal):
         """Upgrade to the major of an image, or only see whether that can be done."""
         state = self.state
         if state.get("undoing"):
-            raise BackupError("The upgrade is being taken back. Finish that: trigger-backup postgres-undo")
+            raise BackupError(
+                f"The upgrade is being undone. Finish that: {self.plan.home}/trigger-backup postgres-undo"
+            )
         begun = bool(state) and COMPLETE not in state["done"]
         there = state["from"] if begun else self.major_of_data()
-        wanted = self.major_of_image(image)
+        wanted = self.major_of_image(image, check)
+        if not wanted:
+            return {"changed": True, "from": there, "to": ""}
         if state and not begun and there == wanted:
             return {"changed": False, "from": state["from"], "to": there}
         if not state:
             self.check(there, wanted, image)
         elif not begun:
             raise BackupError(
-                f"The data of before the last upgrade (Postgres {state['from']}) is kept in the volume {self.kept}. "
+                f"The data from before the last upgrade (Postgres {state['from']}) is kept in the volume {self.kept}. "
                 "Accept that upgrade first: set webapp_postgres_image to its image of Postgres "
                 f"{there}, and backup_postgres_upgrade_accept_enabled to true."
             )
         elif state["to"] != wanted:
             raise BackupError(
                 f"The upgrade to Postgres {state['to']} is not complete, and webapp_postgres_image is of Postgres "
-                f"{wanted}. Set it to {state['image']} to go on, or take it back: trigger-backup postgres-undo"
+                f"{wanted}. Set it to {state['image']} to continue, or undo the upgrade: "
+                f"{self.plan.home}/trigger-backup postgres-undo"
             )
         if check:
             return {"changed": True, "from": there, "to": wanted}
@@ -90,10 +97,16 @@ class Upgrade(Journal):
             raise BackupError(f"The volume {self.volume} holds no data of Postgres. Deploy it (playbook site).")
         return path.read_text(encoding="utf-8").strip()
 
-    def major_of_image(self, image: str) -> str:
-        """Ask an image, which is pulled now if it is missing: the webapp still runs."""
+    def major_of_image(self, image: str, check: bool) -> str:
+        """Ask an image, which is pulled now if it is missing: the webapp still runs.
+
+        A check pulls nothing: it goes by the tag, and the result is empty where that tells none.
+        """
         shell = self.engine.shell
         if shell.run(["docker", "image", "inspect", image]).returncode != 0:
+            if check:
+                told = TAG_MAJOR.search(image.partition("@")[0])
+                return told[1] if told else ""
             self.say(f"Pulling {image}")
             shell.output(["docker", "pull", "--quiet", image])
         words = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "postgres", image, "--version"]
@@ -128,7 +141,7 @@ class Upgrade(Journal):
                 f"The server has other databases, which would stay behind: {', '.join(others)}. Move or drop them."
             )
         size = self.store.size()
-        require_room({self.plan.home: size, self.engine.root(): size}, "the upgrade")
+        require_room([(self.plan.home, size), (self.engine.root(), size)], "the upgrade")
 
     def prepare(self, image: str, there: str, wanted: str) -> None:
         """Dump the data, and restore it into a new volume. What fails here leaves the old database in use."""
@@ -157,7 +170,9 @@ class Upgrade(Journal):
         name = self.row["service"]
         self.say(f"Starting Postgres {wanted} on its own, with a new volume")
         here = self.plan.directory
-        self.aside.up(self.plan.webapp_directory, [name], (here, here), {name: image})
+        folder_inside = self.row["folder"]
+        change = Change(image, folder_inside, {"PGDATA": folder_inside})
+        self.aside.up(self.plan.webapp_directory, [name], (here, here), {name: change})
         service = AsideService(self.aside, name)
         self.say("Restoring the database there")
         self.store.restore(service, Files(Path("/"), folder), facts)
@@ -217,20 +232,22 @@ class Upgrade(Journal):
         if not state:
             return False
         if state.get("accepted"):
-            raise BackupError("The old data was removed already. Finish that: trigger-backup postgres-accept")
+            raise BackupError(
+                f"The old data was removed already. Finish that: {self.plan.home}/trigger-backup postgres-accept"
+            )
         if COMPLETE in state["done"] and not discard and not state.get("undoing"):
             raise BackupError(
-                "The upgrade is complete. Everything that was done since would be lost: if that is meant, add "
-                "--discard."
+                "The upgrade is complete. Everything that was done since would be lost, and ClickHouse would ignore "
+                "later changes of the runs that it has received since: if that is meant, add --discard."
             )
         self.keep(undoing=True)
         self.stop()
         if "keep" in state["done"] and not state.get("emptied"):
             empty_folder(self.engine.folder(self.volume))
             self.keep(emptied=True)
-        if self.engine.volume(self.kept):
+        if holds(self.engine.volume(self.kept)):  # an empty one may have the owner that Docker gives
             self.carry(self.kept, self.volume)
-            self.engine.remove_volume(self.kept)
+        self.engine.remove_volume(self.kept)
         self.clean()
         self.forget()
         return True
@@ -242,6 +259,6 @@ def require_finished(home: Path) -> None:
     state = read_json(path) if path.exists() else {"done": [COMPLETE]}
     if COMPLETE not in state["done"] or state.get("undoing"):
         raise BackupError(
-            "An upgrade of Postgres is not complete. Start the playbook postgres_upgrade again, or take it back: "
-            "trigger-backup postgres-undo"
+            "An upgrade of Postgres is not complete. Start the playbook postgres_upgrade again, or undo it: "
+            f"{home}/trigger-backup postgres-undo"
         )

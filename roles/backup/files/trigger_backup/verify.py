@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .aside import Aside
-from .create import forget, note
+from .create import forget, note, resume
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .plan import Plan, plan_of, secrets_of
@@ -30,6 +30,8 @@ def verify(
     """Try one backup, note what became of it, and give that."""
     began = time.time()
     note(plan.home, "unverified", {"time": began, "error": ""})
+    # After a backup that was killed, `resume` waits for the end of this.
+    resume(plan, engine, stores_of(plan, engine, secrets_of(plan.secrets_file)), say)
     say("Checking the repository")
     repository.check(plan.check_percent)
     trial = Trial(plan, engine, stores_of, say)
@@ -84,7 +86,7 @@ class Trial:
         here = files.stage / FOLDER
         services = [row["service"] for name, row in plan.stores.items() if name in facts and row.get("service")]
         self.aside.up(here / "webapp", services, (plan.directory, here))
-        stores = self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_file.name))
+        stores = self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_copy))
         for store in [each for each in stores if each.name in facts]:
             self.say(f"Restoring {store.name} on its own")
             put_store(self.aside, plan, store, files, manifest["stores"][store.name])

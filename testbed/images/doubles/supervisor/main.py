@@ -32,6 +32,12 @@ from doubles.supervisor.config import (
 )
 
 RULES = Path(__file__).with_name("rules.yml")
+# Some of those that the genuine one serves, as an idle one has them; this one has no pool that grows.
+METRICS = """# TYPE queue_consumer_pool_consumer_count gauge
+queue_consumer_pool_consumer_count{strategy="none"} 10
+# TYPE queue_consumer_pool_queue_length gauge
+queue_consumer_pool_queue_length 0
+"""
 ACTIONS = "/engine/v1/worker-actions"
 VERSION = os.environ.get("DOUBLE_VERSION", "4.2.0")
 # Pauses between the five attempts of every call.
@@ -227,7 +233,7 @@ class Supervisor:
 
     async def serve_metrics(self) -> None:
         app = web.Application()
-        app.router.add_get("/metrics", lambda _: asyncio.sleep(0, web.Response(text="# metrics\n")))
+        app.router.add_get("/metrics", lambda _: asyncio.sleep(0, web.Response(text=METRICS)))
         await listen(app, self.config.metrics_host, self.config.metrics_port)
 
     # --- towards the webapp ----------------------------------------------------------------------------------------

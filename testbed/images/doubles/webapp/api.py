@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from doubles.webapp.objectstore import ObjectStore, upload
 from doubles.webapp.runs import API_STATUS, MACHINES, RunEngine, RunError
 from doubles.webapp.state import State, compact, reply
 from doubles.webapp.worker_auth import REFUSED, Worker, WorkerAuthentication, default_group, make_group
+
+STARTED = int(time.time())
 
 # slug, type and key prefix of the environments that every project gets.
 ENVIRONMENTS = (("prod", "PRODUCTION", "tr_prod_", "pk_prod_"), ("dev", "DEVELOPMENT", "tr_dev_", "pk_dev_"))
@@ -139,6 +142,13 @@ class Api:
         if password and request.headers.get("Authorization") != f"Bearer {password}":
             return web.Response(text="Unauthorized", status=401)
         lines = [f"trigger_double_{name}_total {value}\n" for name, value in sorted(self.state.counters.items())]
+        # Of the genuine one's own those that this one has: when it began, and that no log of a task was dropped.
+        lines += [
+            "# TYPE process_start_time_seconds gauge\n",
+            f"process_start_time_seconds {STARTED}\n",
+            "# TYPE event_flush_scheduler_dropped_events gauge\n",
+            "event_flush_scheduler_dropped_events 0\n",
+        ]
         return web.Response(text="".join(lines))
 
     async def otel(self, request: web.Request) -> web.Response:
@@ -464,7 +474,9 @@ class Api:
         if not isinstance(metadata, dict):
             raise refusal("Invalid request body", 400)
         await self.state.database.all(
-            'UPDATE "WorkerInstance" SET metadata = %s::jsonb WHERE id = %s', (compact(metadata), worker.instance["id"])
+            'UPDATE "WorkerInstance" SET metadata = %s::jsonb, "updatedAt" = clock_timestamp() AT TIME ZONE \'UTC\' '
+            "WHERE id = %s",
+            (compact(metadata), worker.instance["id"]),
         )
         return {"ok": True, "workerGroup": {"type": worker.group["type"], "name": worker.group["name"]}}
 
@@ -477,7 +489,8 @@ class Api:
         if not {"cpu", "memory", "tasks"} <= set(body):
             raise refusal("Invalid request body", 400)
         await self.state.database.all(
-            'UPDATE "WorkerInstance" SET "lastHeartbeatAt" = clock_timestamp() AT TIME ZONE \'UTC\' WHERE id = %s',
+            'UPDATE "WorkerInstance" SET "lastHeartbeatAt" = clock_timestamp() AT TIME ZONE \'UTC\', '
+            "\"updatedAt\" = clock_timestamp() AT TIME ZONE 'UTC' WHERE id = %s",
             (worker.instance["id"],),
         )
         return {"ok": True}

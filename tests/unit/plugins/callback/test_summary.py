@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from ansible_collections.selfhosted.trigger_dev.plugins.callback.summary import HIDDEN, lines, reason
+from ansible_collections.selfhosted.trigger_dev.plugins.callback.summary import lines, paragraphs, what_took_long
+
+from tests.unit.plugins.callback.runs import run
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -93,22 +95,6 @@ def test_where_nothing_failed_each_warning_is_repeated_once_and_no_more_is_said(
     assert told.partition("WARNINGS")[2].splitlines()[1:] == ["* the disk is small"]
 
 
-@pytest.mark.parametrize(
-    ("result", "told"),
-    [
-        ({"msg": "no\n  space"}, "no space"),
-        ({"stderr": "killed"}, "killed"),
-        ({}, "no message"),
-        ({"msg": "One or more items failed", "results": [{"msg": "fine"}, {"msg": "gone", "failed": True}]}, "gone"),
-        ({"censored": "the output has been hidden"}, HIDDEN),
-        ({"censored": "of one item", "results": [{"censored": "of it"}, {"msg": "gone", "failed": True}]}, "gone"),
-        ({"msg": "x" * 400}, "x" * 300 + " ..."),
-    ],
-)
-def test_a_reason_is_one_line(result: dict[str, str], told: str) -> None:
-    assert reason(result) == told
-
-
 def test_lines_stand_below_each_other() -> None:
     told = lines({"a": "x"}, {"longer": "y"}, {"c": "z"})
     assert told == ["a       failed       x", "longer  unreachable  y", "c       not reached  z"]
@@ -126,3 +112,80 @@ def test_a_checkout_has_it_enabled() -> None:
     settings = configparser.ConfigParser()
     settings.read(ROOT / "ansible.cfg")
     assert "selfhosted.trigger_dev.summary" in settings["defaults"]["callbacks_enabled"].split(",")
+
+
+CHANGES = """
+- name: Change something
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Change it
+      ansible.builtin.command: "true"
+      loop: [1, 2]
+      when: inventory_hostname != 'same'
+    - name: Run the part
+      ansible.builtin.include_tasks: part.yml
+    - name: Print the next steps
+      ansible.builtin.debug:
+        msg: [NEXT STEPS, "Log in: here"]
+      run_once: true
+"""
+PART = """
+- name: Change more
+  ansible.builtin.command: sleep 1.1
+  when: inventory_hostname == 'most'
+- name: Change even more
+  ansible.builtin.command: "true"
+  when: inventory_hostname == 'most'
+- name: Break
+  ansible.builtin.fail:
+    msg: "first line\\nsecond line"
+  when: broken | default(false)
+"""
+
+
+def test_a_good_run_ends_with_what_has_changed_and_what_comes_next(tmp_path: Path) -> None:
+    (tmp_path / "part.yml").write_text(PART)
+    told = run(tmp_path, CHANGES, hosts="most,some,same,").stdout
+    changed, _, steps = told.partition("CHANGED *")[2].partition("NEXT STEPS *")
+    rows = changed.splitlines()[1:]
+    assert rows[:2] == ["most  changed   3  Change something, Run the part", "some  changed   1  Change something"]
+    assert re.match(r"It took \d+:\d\d", rows[2])
+    assert steps.splitlines()[1:] == ["Log in: here"]
+    # They are the end of the run, and stand there alone.
+    assert told.count("Log in: here") == 1
+    assert "TIMES" not in told
+
+
+def test_a_failed_run_ends_with_each_reason_once_and_with_what_had_changed(tmp_path: Path) -> None:
+    (tmp_path / "part.yml").write_text(PART)
+    told = run(tmp_path, CHANGES, "-e", '{"broken": true}', hosts="most,some,same,").stdout
+    assert "No task of this run has reported a change on same.\n" in told
+    below = told.partition("NOT DONE")[2].splitlines()[1:]
+    assert below == ["most, same, some  failed  Break:", "    first line", "    second line"]
+    assert told.count("second line") == 1
+    assert "NEXT STEPS" not in told
+
+
+def test_a_dry_run_says_what_it_would_change(tmp_path: Path) -> None:
+    copy = f"ansible.builtin.copy: {{dest: {tmp_path}/new, content: x, mode: '0600'}}"
+    told = run(
+        tmp_path, f"- name: Copy\n  hosts: all\n  gather_facts: false\n  tasks: [{{{copy}}}]\n", "--check", hosts="one,"
+    )
+    assert "\none  would change   1  Copy\n" in told.stdout
+
+
+def test_the_times_of_the_steps_are_drawn_when_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "part.yml").write_text(PART)
+    told = run(tmp_path, CHANGES, hosts="most,", TRIGGER_SUMMARY_TIMINGS="true").stdout.partition("TIMES *")[2]
+    assert re.search(r"^Change something: Run the part +\d+:\d\d  #+$", told, re.MULTILINE)
+
+
+def test_the_full_reason_of_several_hosts_is_given_once() -> None:
+    told = paragraphs({"b": "x", "a": "x"}, {"c": "x"}, {"d": "z"})
+    assert told == ["a, b  failed  x", "c  unreachable  x", "d  not reached  z"]
+
+
+def test_short_plays_are_not_named() -> None:
+    assert what_took_long({"": 9.0, "Check": 1.0, "Deploy": 64.0}) == "It took 1:14, and most of it Deploy 1:04."
+    assert what_took_long({}) == "It took 0:00."

@@ -78,6 +78,7 @@ def translate(found: Found) -> dict[str, Any]:
         NAMES,
         TABLE["__adopt_meaningless"],
         PUBLISHED,
+        range(14, 19),
         TABLE["__adopt_read_elsewhere"],
     )
 
@@ -93,8 +94,13 @@ def settings(**webapp: str) -> dict[str, Any]:
 
 
 # Name -> value of the old installation, and of the setting; what is not listed is tried with a text of its own below.
+PINNED = f"docker.io/library/node:22@sha256:{'0a' * 32}"
 VALUES: dict[str, tuple[str, Any]] = {
     "SESSION_SECRET": ("a" * 32, "a" * 32),
+    "WHITELISTED_EMAILS": ("@acme.test", "(?:@acme.test)$"),
+    "ADMIN_EMAILS": ("me@acme.test", "^(?:me@acme.test)$"),
+    "MAGIC_LINK_SECRET": ("b" * 16, "b" * 16),
+    "MANAGED_WORKER_SECRET": ("c" * 16, "c" * 16),
     "APP_ORIGIN": ("https://trigger.acme.test/", "https://trigger.acme.test"),
     "LOGIN_ORIGIN": ("https://login.acme.test", "https://login.acme.test"),
     "API_ORIGIN": ("https://api.acme.test/", "https://api.acme.test"),
@@ -113,7 +119,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "RUN_REPLICATION_LOG_LEVEL": ("debug", "debug"),
     "OBJECT_STORE_REGION": ("eu-central-1", "eu-central-1"),
     "AWS_REGION": ("eu-central-1", "eu-central-1"),
-    "DEPLOY_BASE_IMAGES": ("node-22=docker.io/library/node:22", {"node-22": "docker.io/library/node:22"}),
+    "DEPLOY_BASE_IMAGES": (f"node-22={PINNED}", {"node-22": PINNED}),
     "DEPLOY_IMAGE_PLATFORM": ("linux/arm64", "linux/arm64"),
     "DOCKER_PLATFORM": ("linux/arm64", "linux/arm64"),
     "EMAIL_TRANSPORT": ("smtp", "smtp"),
@@ -211,6 +217,12 @@ def test_published_secrets_are_replaced(name: str) -> None:
         assert any(name in line and "published" in line for line in result["warnings"])
 
 
+def test_a_short_secret_is_replaced() -> None:
+    result = translate(stack(SESSION_SECRET="short"))
+    assert set(result["secrets"]["trigger_secrets"]) == {"encryption_key"}
+    assert any("trigger_secrets.session_secret must have 16 to" in line for line in result["warnings"])
+
+
 def test_a_published_encryption_key_is_kept_and_named() -> None:
     published = "f686147ab967943ebbe9ed3b496e465a"
     result = translate(stack(ENCRYPTION_KEY=published))
@@ -231,8 +243,45 @@ def test_a_value_that_is_wrong_here_is_named_and_left_out() -> None:
     assert len([line for line in result["warnings"] if line.startswith("Not taken over")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("value", "logins", "administrators"),
+    [
+        ("@acme.test", "(?:@acme.test)$", "^[^@]+(?:@acme.test)$"),
+        ("^a@acme.test", "(?:^a@acme.test)$", "^(?:a@acme.test)$"),
+        ("a@acme.test$|b@acme.test$", "a@acme.test$|b@acme.test$", "^(?:a@acme.test$|b@acme.test$)$"),
+        ("^a@acme.test$", "^a@acme.test$", "^a@acme.test$"),
+        ("acme.test", "@(?:acme.test)$", "^[^@]+(?:@(?:acme.test)$)$"),
+        ("acme.test|acme.org$", "@(?:acme.test|acme.org)$", "^[^@]+(?:@(?:acme.test|acme.org)$)$"),
+    ],
+)
+def test_patterns_of_mail_addresses_fit_no_other_domain(value: str, logins: str, administrators: str) -> None:
+    result = translate(stack(WHITELISTED_EMAILS=value, ADMIN_EMAILS=value))
+    assert result["settings"]["webapp_whitelisted_emails"] == logins
+    assert result["settings"]["webapp_admin_emails"] == administrators
+    told = {line.partition(" ")[0] for line in result["warnings"] if "gets anchors" in line}
+    patterns = {"WHITELISTED_EMAILS": logins, "ADMIN_EMAILS": administrators}
+    assert told == {name for name, pattern in patterns.items() if pattern != value}
+
+
+def test_one_value_for_all_secrets_is_not_that_of_workers() -> None:
+    """Who has a worker would know the key of the sessions."""
+    names = ("SESSION_SECRET", "MAGIC_LINK_SECRET", "ENCRYPTION_KEY", "MANAGED_WORKER_SECRET")
+    result = translate(stack(**dict.fromkeys(names, "0123456789abcdef0123456789abcdef")))
+    given = yaml.safe_load(result["files"]["secrets"])["trigger_secrets"]
+    assert {"session_secret", "magic_link_secret", "encryption_key"} <= set(given)
+    assert "managed_worker_secret" not in given
+    assert any("MANAGED_WORKER_SECRET" in line for line in result["warnings"])
+
+
+def test_a_limit_of_logins_that_is_wrong_ends_the_adoption() -> None:
+    """Left out, it would let everyone in."""
+    (problem,) = translate(stack(WHITELISTED_EMAILS="^.*acme.test"))["problems"]
+    assert "webapp_whitelisted_emails" in problem
+    assert "Correct WHITELISTED_EMAILS" in problem
+
+
 def test_templates_in_values_stay_texts() -> None:
-    result = translate(stack(WHITELISTED_EMAILS="{{ lookup('pipe', 'id') }}"))
+    result = translate(stack(WHITELISTED_EMAILS="{{[]|random}}"))
     assert "!unsafe" in result["files"]["settings"]
 
 
@@ -316,9 +365,8 @@ REFUSED: dict[str, tuple[Found, list[str]]] = {
     ),
     "no-redis": (stack(without="redis"), ["REDIS_HOST", "External stores are not moved"]),
     "another-schema": (stack(DATABASE_URL="postgresql://a:b@postgres/main?schema=other"), ["schema other"]),
-    "a-later-postgres": (changed(postgres={"version": "18.1", "workers": []}), ["Postgres 18", "14 to 17"]),
-    "an-older-postgres": (changed(postgres={"version": "13.9", "workers": []}), ["Postgres 13", "14 to 17"]),
-    "several-hosts": (changed(postgres={"version": "17.2", "workers": ["a", "b"]}), ["2 workers", "a, b", "inventory"]),
+    "a-later-postgres": (changed(postgres={"version": "19.1", "workers": []}), ["Postgres 19", "14 to 18"]),
+    "an-older-postgres": (changed(postgres={"version": "13.9", "workers": []}), ["Postgres 13", "14 to 18"]),
     "short-key": (stack(ENCRYPTION_KEY="short"), ["ENCRYPTION_KEY", "32 characters"]),
 }
 
@@ -330,6 +378,16 @@ def test_what_cannot_be_adopted_is_refused(name: str) -> None:
     assert len(result["problems"]) == 1, result["problems"]
     assert [word for word in words if word not in result["problems"][0]] == []
     assert result["settings"] == result["secrets"] == result["files"] == {}
+
+
+def test_workers_elsewhere_keep_it_from_being_adopted_and_not_from_being_translated() -> None:
+    result = translate(changed(postgres={"version": "17.2", "workers": ["a", "b"]}))
+    assert result["problems"] == []
+    (sentence,) = result["strangers"]
+    assert [word for word in ("2 workers", "a, b", "inventory") if word not in sentence] == []
+    assert f"WARNING: {sentence}" in result["report"]
+    assert result["settings"]
+    assert translate(stack())["strangers"] == []
 
 
 def test_release_three_is_refused() -> None:

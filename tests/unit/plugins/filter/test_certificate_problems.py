@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.selfhosted.trigger_dev.plugins.filter.certificate_problems import certificate_problems
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.certificate_problems import (
+    ca_problem,
+    certificate_problems,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -326,3 +330,32 @@ def test_a_library_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(x509, "Certificate", object)
     with pytest.raises(AnsibleFilterError, match="older than 42"):
         problems()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no certificate that can be read"),
+        ("-----BEGIN CERTIFICATE-----\n", "holds no certificate that can be read"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate that can be read"),
+        (ROOT.pem + ROOT.key_pem(), "holds a private key"),
+        (issue("Old", ca=True, days=(-9, -1)).pem, "holds CN=Old, which expired at"),
+        (LEAF.pem, "which is no CA. Give the certificate of CN=Between"),
+    ],
+)
+def test_what_is_no_file_of_cas(text: str, words: str) -> None:
+    assert words in ca_problem(text, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROOT.pem,
+        pem(BETWEEN, ROOT),
+        pem(issue("Old", ca=True, days=(-9, -1)), ROOT),
+        issue("one that is its own issuer").pem,
+        f"Root\n{ROOT.pem}",
+    ],
+)
+def test_what_is_a_file_of_cas(text: str) -> None:
+    assert ca_problem(text, datetime.now(UTC)) == ""

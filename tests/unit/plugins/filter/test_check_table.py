@@ -25,5 +25,12 @@ def test_a_lost_host_is_wrong() -> None:
     assert table["lines"][1].startswith("worker2  unreachable or failed  NO")
 
 
+def test_what_warns_is_not_wrong() -> None:
+    table = check_table({"w": [{"what": "a", "ok": True, "warning": True, "detail": "b"}]})
+    assert table["lines"][1] == "w     a     warn  b"
+    assert table["wrong"] == []
+    assert check_table({"w": [{"what": "a", "ok": False, "warning": True, "detail": ""}]})["wrong"] == ["w: a"]
+
+
 def test_all_is_well() -> None:
     assert check_table({"w": [{"what": "a", "ok": True, "detail": ""}]})["wrong"] == []

@@ -68,6 +68,7 @@ GOOD: dict[str, list[object]] = {
     "regular expression": ["", "^me@example\\.com$", "(?<name>a)(?<!b)", "(?<=a+)b", "\\p{L}", "a\\\\Z"],
     "regular expression 2025": ["(?i:me)@example\\.com", "(?<n>a)|(?<n>b)"],
     "pairs": ["A=b", "A=b,C="],
+    "initdb options": ["--data-checksums", "--auth=scram-sha-256 --encoding=UTF8", "--locale=trusty"],
     "32 bytes": ["0" * 32],
     "time span": ["10s", "1 m", "500ms", "7d"],
     "duration": ["30d", "1h", "2 weeks", "1Y"],
@@ -104,6 +105,7 @@ BAD = {
     ],
     "regular expression 2025": ["(", "(?P<n>x)", "(?i)x", "a++", "\\Ame\\z"],
     "pairs": ["A", "A=b=c", "=b"],
+    "initdb options": ["--auth=trust", "-A trust", "-Atrust", "--auth-host='trust'", ""],
     "32 bytes": ["0" * 64, "é" * 32, ""],
     "time span": ["60", "10 seconds", "1.5s", "s", "10  s", "-1s", ""],
     "duration": ["30", "soon", "1.5h", ""],
@@ -148,6 +150,9 @@ def test_bounds_are_kept(kind: str) -> None:
 
 
 def test_a_choice_is_a_word_in_exactly_its_spelling() -> None:
+    assert requirement("only production", "production") == ""
+    assert requirement("only 0", 0) == ""
+    assert requirement("only production", "test").startswith("production, because")
     assert requirement("true|false", "true") == ""
     assert "true, false" in requirement("true|false", "True")
     assert requirement("0|1", 1) == ""

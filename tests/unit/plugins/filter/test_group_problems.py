@@ -26,6 +26,26 @@ def test_a_required_group_in_another_spelling(group: str) -> None:
     assert found == [f"{group} (call it trigger_workers)"]
 
 
+@pytest.mark.parametrize("group", ["registry", "Registry", "developers"])
+def test_a_group_that_may_be_missing_without_its_prefix(group: str) -> None:
+    meant = f"trigger_{group.lower()}"
+    assert group_problems(GOOD | {group: ["c"]}, KNOWN, REQUIRED) == [f"{group} (call it {meant})"]
+    # Without a host, with the right one beside it, and where it is said to be another's.
+    assert group_problems(GOOD | {group: []}, KNOWN, REQUIRED) == []
+    assert group_problems(GOOD | {group: ["c"], meant: ["d"]}, KNOWN, REQUIRED) == []
+    assert group_problems(GOOD | {group: ["c"]}, KNOWN, REQUIRED, [group]) == []
+    assert group_problems(GOOD | {f"{group}_old": ["c"]}, KNOWN, REQUIRED) == []
+
+
+@pytest.mark.parametrize("group", ["trigger_workers_eu", "trigger-workers-gpu", "trigger_prod", "trigger_worker"])
+def test_a_group_whose_hosts_have_their_place_passes(group: str) -> None:
+    assert group_problems(GOOD | {group: ["b"]}, KNOWN, REQUIRED) == []
+    assert group_problems(GOOD | {group: ["b", "c"]}, KNOWN, REQUIRED) != []
+    assert group_problems(GOOD | {"trigger_registri": ["b"]}, KNOWN, REQUIRED) == [
+        "trigger_registri (call it trigger_registry)"
+    ]
+
+
 def test_the_group_of_the_control_host() -> None:
     assert group_problems(without("trigger_control", control=["a"]), KNOWN, REQUIRED) == [
         "control (call it trigger_control)"

@@ -14,6 +14,7 @@ NEEDS = {
     "apparmor_used": True,
     "architectures": ["amd64", "arm64"],
     "disks_mib": {"/opt/trigger": 512, "/var/lib/docker": 10240},
+    "bound": {"trigger_bind_address": "10.0.0.10", "monitoring_bind_address": "127.0.0.1"},
 }
 
 
@@ -25,6 +26,7 @@ def host(**changes: Any) -> dict[str, Any]:
         "memory_mib": 7600,
         "apparmor": True,
         "disks": [{"path": "/opt/trigger", "free_mib": 512}, {"path": "/var/lib/docker", "free_mib": 10240}],
+        "own_addresses": ["127.0.0.1", "10.0.0.10"],
         "addresses": {"trigger_api_origin": reached("connected"), "trigger_registry_host": reached("refused")},
         "clock": {"asked_at": 100.0, "began_at": 100.5, "ended_at": 101.0},
     }
@@ -42,6 +44,25 @@ def problems(measured: dict[str, Any], now: float = 102.0) -> dict[str, list[str
 
 def test_just_enough_is_enough() -> None:
     assert problems(host()) == {"errors": [], "doubts": []}
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ([], 0),
+        (["10.0.0.10"], 0),
+        (["127.0.0.1", "10.0.0.11"], 1),
+    ],
+)
+def test_a_service_cannot_listen_on_an_address_of_another_host(own: list[str], told: int) -> None:
+    errors = problems(host(own_addresses=own))["errors"]
+    assert len(errors) == told
+    assert all("trigger_bind_address is 10.0.0.10" in each and ", ".join(own) in each for each in errors)
+
+
+def test_a_disk_that_nothing_uses_may_be_full() -> None:
+    full = [{"path": "/var/lib/containerd", "free_mib": 0}]
+    assert problems(host(disks=full))["doubts"] == []
 
 
 @pytest.mark.parametrize(
@@ -115,3 +136,10 @@ def test_a_slow_answer_is_no_skew(skew: float, there: float, work: float, back: 
     if skew < -65 or skew > 65:
         assert len(doubts) == 1
         assert ("ahead" if skew > 0 else "behind") in doubts[0]
+
+
+@pytest.mark.parametrize("allowed", [5, "5"])
+def test_a_limit_of_the_command_line_is_text(allowed: float | str) -> None:
+    clock = {"asked_at": 100.0, "began_at": 110.0, "ended_at": 110.5}
+    (doubt,) = host_problems(host(clock=clock), NEEDS, 101.0, allowed)["doubts"]
+    assert "its clock is 10 s ahead of the controller's, 5 s are allowed" in doubt

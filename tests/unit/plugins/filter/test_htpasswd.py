@@ -47,10 +47,10 @@ def test_second_run_changes_nothing() -> None:
 
 def test_changed_password_gets_a_new_hash_and_others_keep_theirs() -> None:
     first = htpasswd([ANNA, BEN], cost=4)
-    second = htpasswd([{**ANNA, "password": "changed"}, BEN], existing=first, cost=4)
+    second = htpasswd([{**ANNA, "password": "changed-one"}, BEN], existing=first, cost=4)
     assert second.splitlines()[1] == first.splitlines()[1]
     assert second.splitlines()[0] != first.splitlines()[0]
-    assert fits(second.splitlines()[0], "changed")
+    assert fits(second.splitlines()[0], "changed-one")
 
 
 def test_removed_users_go_and_the_order_is_that_of_the_input() -> None:

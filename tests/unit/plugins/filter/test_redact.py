@@ -62,3 +62,17 @@ def test_one_string_is_not_a_list() -> None:
 def test_tokens_are_masked_though_nobody_lists_them() -> None:
     token = "tr_wgt_" + "aB3" * 13 + "x"
     assert redact(f"Token:\n{token}\nfor tr_wgt_ see", []) == "Token:\n***\nfor tr_wgt_ see"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Go to http://t.test/magic?token=aB%2Bc.D-e_1~ to log in", "Go to http://t.test/magic?token=*** to log in"),
+        ('{"url":"/x?a=1&token=abc&b=2"}', '{"url":"/x?a=1&token=***&b=2"}'),
+        (f'{{"jwt":"eyJ{"a" * 20}.eyJ{"b-_" * 8}.{"c" * 43}"}}', '{"jwt":"***"}'),
+        ("/packets/1?X-Amz-Date=2&X-Amz-Signature=0a1b2c&x=1", "/packets/1?X-Amz-Date=2&X-Amz-Signature=***&x=1"),
+        ("the token= of eyJhbGciOi is none", "the token= of eyJhbGciOi is none"),
+    ],
+)
+def test_what_opens_something_is_masked_though_nobody_lists_it(text: str, masked: str) -> None:
+    assert redact(text, []) == masked

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import time
+
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.unknown_names import unknown_names
 
@@ -44,6 +46,44 @@ def test_a_former_name_is_told_its_new_one_whatever_it_starts_like() -> None:
         "worker (set for a; it is called worker_hosts since version 0.1.0 of the collection)",
     ]
     assert unknown_names({"a": ["worker"]}, KNOWN, ["worker"], renamed) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("webap_port", "webapp_port"),
+        ("Wepapp_port", "webapp_port"),
+        ("triger_origin", "trigger_origin"),
+        ("dockerengine_version", "docker_engine_version"),
+        ("monitor_enabled", "monitoring_enabled"),
+        ("task_image_retention_days", "task_images_retention_days"),
+    ],
+)
+def test_a_name_that_is_misspelt_in_its_first_word_is_told(name: str, meant: str) -> None:
+    known = {
+        **KNOWN,
+        "docker_engine": ["docker_engine_version"],
+        "monitoring": ["monitoring_enabled"],
+        "task_images": ["task_images_retention_days"],
+    }
+    assert unknown_names({"a": [name]}, known) == [f"{name} (set for a; the nearest known name is {meant})"]
+    assert unknown_names({"a": [name]}, known, [name]) == []
+
+
+def test_names_of_others_may_be_near() -> None:
+    """Another word in front of a setting, and another program."""
+    others = ["my_webapp_port", "web_port", "ansible_port", "_webap_port", "webap_image_tag", "trigger", "origin"]
+    assert unknown_names({"a": others}, KNOWN) == []
+    known = {"docker_engine": ["docker_engine_insecure_registries", "docker_engine_live_restore_enabled"]}
+    assert unknown_names({"a": ["docker_insecure_registries", "docker_live_restore_enabled"]}, known) == []
+
+
+def test_thousands_of_names_are_judged_at_once() -> None:
+    every = {f"role{role}": [f"role{role}_{word}_enabled" for word in range(40)] for role in range(20)}
+    names = {f"host{host}": [f"other_{host}_{number}_enabled" for number in range(10)] for host in range(300)}
+    began = time.process_time()
+    assert unknown_names(names, every) == []
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("name", ["Trigger_origin", "TRIGGER_ORIGIN", "trigger-origin"])

@@ -17,11 +17,16 @@ INVENTORY = """
 control.example.com webapp_telemetry_enabled=false webapp_port=8031 webapp_cpus=2.5
 
 [trigger_workers]
-w1.example.com supervisor_debug_enabled=true supervisor_cpus=two
-w2.example.com supervisor_debug_enabled=True supervisor_memory_mib=1024
+w1.example.com supervisor_debug_enabled=true supervisor_cpus=two trigger_version=v4.5.12
+w2.example.com supervisor_debug_enabled=True supervisor_memory_mib=1024 trigger_stream_origin=http://a.acme.org
+w3.example.com trigger_login_origin=http://b.acme.org
+
+[developers]
+anna.example.com trigger_api_origin=https://c.acme.org
 
 [all:vars]
 trigger_registry_insecure_enabled=false
+trigger_origin=http://a.acme.org
 """
 VARIABLES = """
 ---
@@ -47,7 +52,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     vaulted = encrypted("hunter2-hunter2", "vault password")
     (folder / "group_vars").mkdir()
     (folder / "group_vars/all.yml").write_text(VARIABLES.replace("VAULTED", vaulted).lstrip())
-    query = "query('selfhosted.trigger_dev.inventory_problems', *groups.all)"
+    hosts = "*groups.all, installation=groups.trigger_control + groups.trigger_workers"
+    query = f"query('selfhosted.trigger_dev.inventory_problems', {hosts})"
     task = {
         "name": "Check",
         "ansible.builtin.copy": {
@@ -119,6 +125,16 @@ def test_every_wrong_value_is_found_and_no_other(found: list[str]) -> None:
 )
 def test_a_sentence_names_host_setting_and_value(found: list[str], words: list[str]) -> None:
     assert [text for text in found if all(word in text for word in words)], found
+
+
+def test_settings_of_the_installation_are_compared(found: list[str]) -> None:
+    """Not those of developers; and what equals the default of a role, which others have, is no difference."""
+    assert sorted(text for text in found if " differs: " in text) == [
+        "trigger_login_origin differs: http://b.acme.org (w3.example.com), not set (control.example.com,"
+        " w1.example.com, w2.example.com). The installation has one: set it for the group all.",
+        "trigger_version differs: v4.5.12 (w1.example.com), not set (control.example.com, w2.example.com,"
+        " w3.example.com). The installation has one: set it for the group all.",
+    ]
 
 
 def test_no_secret_is_shown(found: list[str]) -> None:

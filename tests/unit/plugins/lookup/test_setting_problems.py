@@ -48,11 +48,43 @@ def test_a_rule_for_one_value() -> None:
     assert problems({"a": True}, [off]) == []
 
 
+@pytest.mark.parametrize("value", [465, "465", 465.0])
+def test_numbers_are_compared_as_numbers(value: object) -> None:
+    """Rows let numbers be written as text."""
+    rule: dict[str, Any] = {"settings": ["a"], "is": 465, "needs": ["b"]}
+    assert problems({"a": value}, [rule]) == ["a is 465, so b must be set too."]
+    assert problems({"a": value}, [{"settings": ["a"], "unless": 465, "needs": ["b"]}]) == []
+    assert problems({"a": True, "b": value}, [{"settings": ["a"], "with": {"b": 465}}]) == []
+    other: dict[str, Any] = {"settings": ["a"], "unless": 0, "needs": ["b"]}
+    assert problems({"a": value}, [other]) == ["a is set, so b must be set too."]
+    assert problems({"a": "0"}, [other]) == []
+
+
+@pytest.mark.parametrize("value", ["text", True, [465], None])
+def test_what_is_no_number_equals_none(value: object) -> None:
+    assert problems({"a": value}, [{"settings": ["a"], "is": 1, "needs": ["b"]}]) == []
+
+
 def test_a_value_that_another_setting_must_have() -> None:
     rule = {"settings": ["a"], "with": {"b": "minio"}}
     assert problems({"a": True, "b": "minio"}, [rule]) == []
     assert problems({"a": False, "b": "seaweedfs"}, [rule]) == []
-    assert problems({"a": True, "b": "other"}, [rule]) == ["a is set, so b must be minio, is other."]
+    assert problems({"a": True, "b": "other"}, [rule]) == [
+        "a is set, so b must be minio, is other. Change one of them."
+    ]
+
+
+def test_a_switch_that_nobody_has_set() -> None:
+    rule = {"settings": ["a"], "switch": "b"}
+    assert problems({"a": "1", "b": True}, [rule], [], "", ["a"]) == []
+    assert problems({"a": "", "b": False}, [rule], [], "", ["a"]) == []
+    # Only its default.
+    assert problems({"a": "1", "b": False}, [rule]) == []
+    assert problems({"a": "1", "b": False}, [rule], [], "", ["a"]) == [
+        "a is set, but has no effect without b. Set b to true, or to false if that is what you want for now."
+    ]
+    # Turned off, it keeps the rest for later.
+    assert problems({"a": "1", "b": False}, [rule], [], "", ["a", "b"]) == []
 
 
 def test_one_of_several() -> None:
@@ -63,8 +95,8 @@ def test_one_of_several() -> None:
 
 def test_a_number_that_must_not_exceed_another() -> None:
     rule = {"settings": ["a"], "at_most": "b"}
-    assert problems({"a": "513", "b": 512}, [rule]) == ["a is '513'; it must not exceed b (512)."]
-    assert problems({"a": 513, "b": 512}, [rule]) == ["a is 513; it must not exceed b (512)."]
+    assert problems({"a": "513", "b": 512}, [rule]) == ["a is '513'; it must not exceed b (512). Change one of them."]
+    assert problems({"a": 513, "b": 512}, [rule]) == ["a is 513; it must not exceed b (512). Change one of them."]
     assert problems({"a": 512, "b": "512"}, [rule]) == []
     # 0 is no limit of its own.
     assert problems({"a": 512, "b": 0}, [rule]) == []
@@ -89,7 +121,7 @@ def test_all_problems_are_told_at_once_and_in_order() -> None:
     assert problems({"a": "1"}, rules) == [
         "First.",
         "a is set, so b and c must be set too.",
-        "a is set, so d must be 1, is None.",
+        "a is set, so d must be 1, is None. Change one of them.",
         "Last.",
     ]
 

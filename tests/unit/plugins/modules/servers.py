@@ -81,10 +81,16 @@ def serving(talk: Talk, tls: Certificate | None = None, port: int = 0) -> Iterat
         thread.join(5)
 
 
+# Bound, so that no other program gets these ports while the tests last.
+_HELD: list[socket.socket] = []
+
+
 def nobody() -> int:
     """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    _HELD.append(held)
+    return int(held.getsockname()[1])
 
 
 def ssh(stream: socket.socket) -> None:

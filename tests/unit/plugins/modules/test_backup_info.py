@@ -62,6 +62,33 @@ def test_each_kind_of_result(found: dict[str, Any], expected: bool, verdicts: li
     assert words in " ".join(check.detail for check in checks)
 
 
+@pytest.mark.parametrize(
+    ("found", "timer_age", "allowed", "verdict", "words"),
+    [
+        ({}, 400, 0, None, ""),
+        ({"verified": verified(400)}, 400, 0, True, "everything matches."),
+        ({"verified": verified(47)}, 400, 48, True, "everything matches."),
+        ({"verified": verified(400)}, 1, 48, True, "everything matches."),
+        ({"verified": verified(49)}, 400, 48, False, "everything matches. At most 2 days are allowed."),
+        ({"verified": verified(49), "unverified": begun(1)}, 400, 48, False, "At most 2 days are allowed."),
+        ({}, 47, 48, True, "none was made yet"),
+        ({}, 49, 48, False, "none was made yet (playbook backup_verify)"),
+        ({}, None, 48, False, "none was made yet"),
+    ],
+)
+def test_a_test_is_expected_when_a_timer_makes_some(
+    tmp_path: Path, found: dict[str, Any], timer_age: float | None, allowed: int, verdict: bool | None, words: str
+) -> None:
+    timer = tmp_path / "verify.timer"
+    if timer_age is not None:
+        timer.touch()
+        os.utime(timer, (NOW - timer_age * HOUR,) * 2)
+    wanted = Parameters("/x", 30, False, test_age_max_seconds=int(allowed * HOUR), test_timer=str(timer))
+    checks = [check for check in look(found, wanted, NOW) if check.what == "test of the backup"]
+    assert [check.ok for check in checks] == ([] if verdict is None else [verdict])
+    assert words in "".join(check.detail for check in checks)
+
+
 def pointed(minutes: float) -> dict[str, Any]:
     row = {"time": NOW - minutes * 60, "snapshot": "4567cdef", "bytes": 2**20, "bytes_added": 2048}
     return {**row, "repository": "/r", "seconds": 4.2}

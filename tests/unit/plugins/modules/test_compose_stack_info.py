@@ -33,6 +33,7 @@ class Docker:
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
         self.calls: list[Sequence[str]] = []
+        self.image: dict[str, Any] = {"Config": {"Env": ["PATH=/bin", "NODE_ENV=production"]}}
 
     def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         self.calls.append(argv)
@@ -42,7 +43,7 @@ class Docker:
         if list(argv[1:3]) == ["container", "inspect"]:
             return Completed(0, json.dumps(self.rows), "")
         if list(argv[1:3]) == ["image", "inspect"]:
-            return Completed(0, json.dumps([{"Config": {"Env": ["PATH=/bin", "NODE_ENV=production"]}}]), "")
+            return Completed(0, json.dumps([self.image]), "")
         if "psql" in argv:
             answer = "14.19\n" if "server_version" in text else "supervisor-1\n"
             return Completed(0, answer, "") if argv[8] in ("postgres", "main") else Completed(1, "", "no database")
@@ -80,6 +81,14 @@ def test_all_containers_of_the_projects_of_a_folder_are_read(folder: Path) -> No
 
 def test_what_the_image_brings_was_not_given(folder: Path) -> None:
     assert found(folder)["containers"][2]["given"] == ["DATABASE_URL", "NODE_ENV"]
+
+
+@pytest.mark.parametrize("image", [{}, {"Config": None}, {"Config": {}}, {"Config": {"Env": None}}])
+def test_an_image_without_an_environment(folder: Path, image: dict[str, Any]) -> None:
+    """Engines from 29 on leave out what is empty."""
+    docker = Docker([row("trigger-webapp-1", "trigger", str(folder), env=["A=1"])])
+    docker.image = image
+    assert read(str(folder), docker)["containers"][0]["given"] == ["A"]
 
 
 def test_a_part_of_a_project_leads_to_the_whole(folder: Path) -> None:

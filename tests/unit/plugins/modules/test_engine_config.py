@@ -13,6 +13,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _fil
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import engine_config
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.engine_config import (
+    LOOPBACK,
     NONE,
     RELOAD,
     RESTART,
@@ -46,6 +47,7 @@ class Host:
         self.path = path
         self.refuses = refuses
         self.active = True
+        self.no_answer = Completed(1, "", "Cannot connect")
         self.names = ["trigger-supervisor-supervisor-1"]
         self.log: list[str] = []
         self.kill_at: int | None = None
@@ -71,6 +73,8 @@ class Host:
 
     def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         if argv[0] == "systemctl":
+            if argv[1] == "is-active":
+                return Completed(self.systemctl(argv[1]), "", "")
             self.log.append(argv[1])
             code = self.systemctl(argv[1])
             if self.kill_at is not None and len(self.log) == self.kill_at:
@@ -79,14 +83,17 @@ class Host:
         if list(argv[:2]) == ["docker", "ps"]:
             return Completed(0, "\n".join(self.names), "")
         if list(argv[:2]) == ["docker", "info"]:
+            insecure = self.loaded.get("insecure-registries", [])
             info = {
+                "ServerVersion": "29.10.0",
                 "LiveRestoreEnabled": self.loaded.get("live-restore", False),
                 "Labels": self.loaded.get("labels", []),
                 "RegistryConfig": {
-                    "IndexConfigs": {name: {"Secure": False} for name in self.loaded.get("insecure-registries", [])}
+                    "IndexConfigs": {name: {"Secure": False} for name in insecure if "/" not in name},
+                    "InsecureRegistryCIDRs": [name for name in insecure if "/" in name],
                 },
             }
-            return Completed(0, json.dumps(info), "") if self.active else Completed(1, "", "Cannot connect")
+            return Completed(0, json.dumps(info), "") if self.active else self.no_answer
         raise AssertionError(argv)
 
 
@@ -217,7 +224,51 @@ def test_without_live_restore_there_is_nothing_to_load_first(path: Path) -> None
 def test_reload_is_enough_for_registries(path: Path) -> None:
     host = Host(path)
     assert run(host, {"insecure-registries": ["r:5000"]}) == (RELOAD, ["reload"])
-    assert host.loaded == {"insecure-registries": ["r:5000"]}
+    assert host.loaded == {"insecure-registries": ["r:5000", *LOOPBACK]}
+
+
+@pytest.mark.parametrize("theirs", [[], ["op:5000"], ["127.0.0.0/8"], list(LOOPBACK)])
+def test_the_loopback_is_named_where_the_operator_names_registries(path: Path, theirs: list[str]) -> None:
+    """With such a key, an empty one too, engines from 29.10 on have no trust in it by themselves."""
+    path.parent.mkdir()
+    path.write_text(json.dumps({**LOGS, "insecure-registries": theirs}))
+    host = Host(path)
+    lacking = [one for one in LOOPBACK if one not in theirs]
+    assert run(host, LOGS) == ((RELOAD, ["reload"]) if lacking else (NONE, []))
+    assert host.loaded["insecure-registries"] == [*theirs, *lacking]
+    assert run(host, LOGS) == (NONE, [])
+    wanted = {**LOGS, "insecure-registries": ["r:5000"]}
+    assert run(host, wanted)[0] == RELOAD
+    assert set(host.loaded["insecure-registries"]) == {*theirs, "r:5000", *LOOPBACK}
+    assert run(host, wanted) == (NONE, [])
+    run(host, LOGS)
+    assert set(host.file().get("insecure-registries", [])) == ({*theirs, *LOOPBACK} if theirs else set())
+    assert run(host, LOGS) == (NONE, [])
+    run(host, {})
+    assert host.file().get("insecure-registries", []) == theirs
+
+
+def test_the_loopback_goes_with_our_registry_and_is_not_missed_without_one(path: Path) -> None:
+    host = Host(path)
+    run(host, {**LOGS, "insecure-registries": ["r:5000"]})
+    assert host.loaded["insecure-registries"] == ["r:5000", *LOOPBACK]
+    assert run(host, {**LOGS, "insecure-registries": []}) == (RELOAD, ["reload"])
+    assert host.file() == LOGS
+
+
+def test_an_empty_list_of_the_operators_does_not_come_and_go(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"insecure-registries": []}')
+    host = Host(path)
+    host.kill_at = 1
+    with pytest.raises(Killed):
+        run(host, {"live-restore": True})
+    host.kill_at = None
+    for _ in range(2):
+        run(host, {"live-restore": True})
+        assert host.file()["insecure-registries"] == list(LOOPBACK)
+    run(host, {})
+    assert host.file() == {}
 
 
 def test_settings_go_when_they_are_not_asked_for(path: Path) -> None:
@@ -242,7 +293,7 @@ def test_mode_of_the_file_stays(path: Path) -> None:
 @pytest.mark.parametrize("kill_at", [1, 2])
 def test_killed_while_telling_the_engine(path: Path, kill_at: int) -> None:
     host = Host(path)
-    host.kill_at = 1 + kill_at - 1
+    host.kill_at = kill_at
     with pytest.raises(Killed):
         run(host, LOGS)
     host.kill_at = None
@@ -312,6 +363,18 @@ def test_a_broken_file_is_left_alone(invoke: Invoke, path: Path, text: str, mess
     assert os.listdir(path.parent) == ["daemon.json"]
 
 
+@pytest.mark.parametrize("answer", [(1, ""), (1, '{"ServerVersion": ""}'), (0, '{"ServerVersion": ""}')])
+def test_an_engine_that_does_not_answer_has_not_come_back(path: Path, answer: tuple[int, str]) -> None:
+    """Newer command lines say so on standard error, and end with 0."""
+    host = Host(path)
+    host.active = False
+    host.no_answer = Completed(*answer, "Cannot connect")
+    times = iter(range(100))
+    engine = Engine(host, parameters(path, {}), lambda: next(times), lambda _: None)
+    with pytest.raises(ConfigError, match="the engine does not answer: Cannot connect"):
+        engine.settle({})
+
+
 def test_validate_asks_only_an_engine_that_can() -> None:
     asked: list[str] = []
 
@@ -330,11 +393,16 @@ def test_validate_asks_only_an_engine_that_can() -> None:
     assert asked == ['{"x": 1}']
 
 
+CLASSIC = {"DRIVER": "overlay2", "STORE": "xfs"}
+CONTAINERD = {"DRIVER": "overlayfs", "STORE": "io.containerd.snapshotter.v1"}
 PROGRAMS = {
     "systemctl": "echo systemctl $* >>$LOG",
     "docker": """case "$1" in
       ps) echo "$NAMES" ;;
-      info) echo '{"LiveRestoreEnabled": true}' ;;
+      info) echo "{\\"ServerVersion\\": \\"29.10.0\\",
+        \\"LiveRestoreEnabled\\": true, \\"DockerRootDir\\": \\"$ROOT\\", \\"Containers\\": $CONTAINERS,
+        \\"Driver\\": \\"$DRIVER\\", \\"DriverStatus\\": [[\\"driver-type\\", \\"$STORE\\"]]}" ;;
+      volume) echo "$VOLUMES" ;;
     esac""",
     "dockerd": "echo usage",
 }
@@ -349,6 +417,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    for name, value in {"ROOT": "/var/lib/docker", "CONTAINERS": "0", "VOLUMES": "", **CLASSIC}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("NAMES", "trigger-probe-00 trigger-supervisor-supervisor-1 my-runner-x")
     return tmp_path / "log"
 
@@ -364,6 +434,117 @@ def test_no_restart_while_runners_live(
     assert "Nothing was changed. Drain" in result["msg"]
     assert not path.parent.exists()
     assert "restart" not in programs.read_text()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of data, and a link that leads to it."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("there", [{"CONTAINERS": "1"}, {"VOLUMES": "trigger_postgres_data"}])
+@pytest.mark.parametrize("ours", [True, False])
+def test_no_restart_with_an_empty_folder_of_data(
+    invoke: Invoke,
+    path: Path,
+    programs: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: dict[str, str],
+    ours: bool,
+    check: bool,
+) -> None:
+    """Neither when the setting comes, nor when it goes."""
+    engine = {"data-root": str(root)}
+    if ours:
+        invoke(engine_config.main, settings=engine, path=str(path))
+    before, wanted = read(str(path)), {} if ours else engine
+    programs.write_text("")
+    for name, value in {"ROOT": str(root) if ours else "/var/lib/docker", **there}.items():
+        monkeypatch.setenv(name, value)
+    result = invoke(engine_config.main, settings=wanted, path=str(path), check=check)
+    assert result["failed"]
+    assert f"containers and volumes are in {root if ours else '/var/lib/docker'}" in result["msg"]
+    assert "Nothing was changed" in result["msg"]
+    assert read(str(path)) == before
+    assert "restart" not in programs.read_text()
+    # As an uninstallation that keeps data does.
+    allowed = invoke(engine_config.main, settings=wanted, path=str(path), empty_data_root_allowed=True)
+    assert allowed["applied"] == RESTART
+
+
+@pytest.mark.parametrize("spelling", ["data", "data/", "link", "link/../data"])
+def test_the_folder_of_data_may_have_another_name(
+    invoke: Invoke, path: Path, programs: Path, root: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    monkeypatch.setenv("ROOT", str(root))
+    monkeypatch.setenv("VOLUMES", "trigger_postgres_data")
+    result = invoke(engine_config.main, settings={"data-root": f"{root.parent}/{spelling}"}, path=str(path))
+    assert result["applied"] == RESTART
+
+
+def test_an_empty_engine_may_get_another_folder_of_data(invoke: Invoke, path: Path, programs: Path, root: Path) -> None:
+    assert invoke(engine_config.main, settings={"data-root": str(root)}, path=str(path))["applied"] == RESTART
+
+
+def with_store(on: bool) -> dict[str, Any]:
+    return {"features": {"containerd-snapshotter": on}}
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "after", "named"),
+    [
+        (CLASSIC, {}, with_store(True), "features.containerd-snapshotter"),
+        (CONTAINERD, {}, with_store(False), "features.containerd-snapshotter"),
+        (CONTAINERD, with_store(True), {}, "features.containerd-snapshotter"),
+        (CLASSIC, {}, {"storage-driver": "vfs"}, "storage-driver"),
+        (CONTAINERD, {}, {"storage-driver": "overlay2"}, "storage-driver"),
+        # Another reason to restart, after the operator has changed the file and not told the engine.
+        (CLASSIC, with_store(True), {**with_store(True), "no-new-privileges": True}, "features.containerd-snapshotter"),
+        (CLASSIC, {}, with_store(False), ""),
+        (CONTAINERD, {}, with_store(True), ""),
+        (CLASSIC, with_store(False), {}, ""),
+        (CONTAINERD, {}, {"no-new-privileges": True}, ""),
+        (CLASSIC, {}, {"storage-driver": "overlay2"}, ""),
+        (CLASSIC, {"storage-driver": "overlay2"}, {}, ""),
+        (CONTAINERD, {"storage-driver": "overlay2"}, {"storage-driver": "overlay2", "no-new-privileges": True}, ""),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_no_restart_with_another_store_of_images(
+    invoke: Invoke,
+    path: Path,
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: dict[str, str],
+    before: dict[str, Any],
+    after: dict[str, Any],
+    named: str,
+    check: bool,
+) -> None:
+    invoke(engine_config.main, settings=before, path=str(path))
+    programs.write_text("")
+    text = read(str(path))
+    for name, value in now.items():
+        monkeypatch.setenv(name, value)
+    # Volumes are of no store.
+    monkeypatch.setenv("VOLUMES", "trigger_postgres_data")
+    assert invoke(engine_config.main, settings=after, path=str(path), check=True)["applied"] == RESTART
+    monkeypatch.setenv("CONTAINERS", "1")
+    result = invoke(engine_config.main, settings=after, path=str(path), check=check)
+    if not named:
+        assert result["applied"] == RESTART
+        return
+    assert result["failed"]
+    assert f"with another {named}." in result["msg"]
+    assert f"(driver {now['DRIVER']})" in result["msg"]
+    assert read(str(path)) == text
+    assert "restart" not in programs.read_text()
+    allowed = invoke(engine_config.main, settings=after, path=str(path), empty_data_root_allowed=True)
+    assert allowed["applied"] == RESTART
 
 
 def test_a_reload_is_allowed_while_runners_live(

@@ -2,20 +2,28 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import host_diagnosis_info
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.host_diagnosis_info import (
     COMMANDS,
     LOGS,
     Parameters,
+    clock,
     collect,
+    known_secrets,
     masked,
+    masked_checks,
     written,
 )
+
+from .conftest import Invoke
 
 # Each is planted in every file, log and answer.
 SECRETS = {
@@ -25,9 +33,17 @@ SECRETS = {
     "repository": "key-of-the-repository",
     "provider": "aws-secret-of-the-provider",
     "container": "secret-of-one-container",
+    "receiver": "https://chat.example.com/hook/0123",
+    "receiver_token": "token-of-the-receiver",
+    "mail": "password of the mail server",
+    "metrics": "of-an-external-clickhouse",
+    "dns": "it's the DNS provider's",
     "run": "tr_prod_0123456789abcdefghijklmn",
+    "login": "token-of-a-login-link",
+    "deployment": f"eyJ{'h' * 20}.eyJ{'p' * 20}.{'s' * 43}",
 }
-ALL = " ".join(SECRETS.values())
+HASH = "$2y$10$" + "eLj4OeNhnEuBSgcBWFvt.uymVhqpFUScXm1qz63o15yXHibWu.xXu"
+ALL = " ".join([*SECRETS.values()]).replace(SECRETS["login"], f"http://t.test/magic?token={SECRETS['login']}")
 RUNNER, WEBAPP, POSTGRES = "runner-abc", "trigger-webapp-webapp-1", "trigger-webapp-trigger-postgres-1"
 
 
@@ -46,6 +62,12 @@ def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
         "backup/adopt_source.json": json.dumps({"password": "of-an-old-store"}),
         "backup/adopt/token": "of-an-old-worker",
         "gateway/authority/root.key": ALL,
+        "gateway/config/environment": f"DNS_ACCOUNT={shlex.quote(SECRETS['dns'])}\nDNS_PROPAGATION=30\n",
+        "gateway/config/status-users.caddy": f"admin {HASH}\n",
+        "monitoring/prometheus/clickhouse": SECRETS["metrics"],
+        "monitoring/alertmanager/team.url": SECRETS["receiver"],
+        "monitoring/alertmanager/team.token": SECRETS["receiver_token"],
+        "monitoring/alertmanager/smtp_password": SECRETS["mail"],
         "firewall/rules.py": ALL,
     }
     for name, text in files.items():
@@ -70,14 +92,48 @@ def host(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed
 
 
 def test_no_secret_is_in_any_entry(wanted: Parameters) -> None:
-    found = collect(host, wanted)
+    found = collect(host, wanted, known_secrets(wanted))
     shown = {name: [kind for kind, secret in SECRETS.items() if secret in text] for name, text in found.items()}
     assert {name: kinds for name, kinds in shown.items() if kinds} == {}
     assert "***" in found["files/webapp/compose.yml"]
 
 
+def test_no_secret_is_in_the_status(wanted: Parameters) -> None:
+    """Also not one that only a container has."""
+    secrets = known_secrets(wanted)
+    collect(host, wanted, secrets)
+    (row,) = masked_checks([{"what": f"a {ALL}", "ok": False, "warning": True, "detail": ALL}], secrets)
+    assert (row["ok"], row["warning"]) == (False, True)
+    for text in (row["what"], row["detail"]):
+        assert [kind for kind, secret in SECRETS.items() if secret in text] == []
+    assert row["detail"].count("***") >= len(SECRETS) - 1
+
+
+def test_rows_that_are_given_are_in_no_log_and_shred_no_output(
+    wanted: Parameters, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ansible knows as secret it masks wherever it stands, and a row consists of words such as "running"."""
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, log_args=None: logged.append(f"{text} {log_args}"))
+    monkeypatch.setattr(host_diagnosis_info, "run", host)
+    rows = [{"host": "w", "checks": [{"what": "running", "ok": True, "detail": f"Entries {ALL}"}]}]
+    given: dict[str, Any] = {"path": wanted.path, "secrets_file": wanted.secrets_file, "checks": rows}
+    for collected in (True, False):
+        result = invoke(host_diagnosis_info.main, **given, collected=collected)
+        assert logged
+        assert [kind for kind, secret in SECRETS.items() if secret in "".join(logged)] == []
+        (row,) = result["checks"]
+        assert row["checks"][0]["what"] == "running"
+        assert "VALUE_SPECIFIED" in str(result["invocation"]["module_args"]["checks"])
+        assert ("host_diagnosis" in result) is collected
+        told = {kind for kind, secret in SECRETS.items() if secret in json.dumps(result, ensure_ascii=False)}
+        # Only a container has this one, and it is not asked then.
+        assert told == (set() if collected else {"container"})
+    assert invoke(host_diagnosis_info.main, **given)["host_diagnosis"].startswith("Entries:\n  ")
+
+
 def test_everything_is_there(wanted: Parameters) -> None:
-    found = collect(host, wanted)
+    found = collect(host, wanted, known_secrets(wanted))
     assert {*COMMANDS, *LOGS, "engine/daemon.json", "engine/replication-slots.txt"} <= set(found)
     for name in (WEBAPP, RUNNER, POSTGRES):
         assert {f"containers/{name}.json", f"logs/{name}.txt"} <= set(found)
@@ -86,19 +142,27 @@ def test_everything_is_there(wanted: Parameters) -> None:
         "files/webapp/shared/worker_token",
         "files/webapp/compose.yml",
         "files/backup/repository.json",
+        "files/gateway/config/environment",
+        "files/gateway/config/status-users.caddy",
+        "files/monitoring/prometheus/clickhouse",
+        "files/monitoring/alertmanager/team.url",
+        "files/monitoring/alertmanager/team.token",
+        "files/monitoring/alertmanager/smtp_password",
     } | ({"files/daemon.json"})
     assert not any("nginx" in name for name in found)
     assert "--tail=100" in found[f"logs/{WEBAPP}.txt"]
 
 
 def test_what_is_no_secret_stays(wanted: Parameters) -> None:
-    found = collect(host, wanted)
+    found = collect(host, wanted, known_secrets(wanted))
     assert "SMTP_AUTH=true" in found["files/webapp/webapp.env"]
     assert "PORT=3000" in found["files/webapp/webapp.env"]
+    assert "DNS_PROPAGATION=30" in found["files/gateway/config/environment"]
+    assert found["files/gateway/config/status-users.caddy"] == "admin ***\n"
 
 
 def test_a_program_that_is_missing_hides_nothing_else(wanted: Parameters) -> None:
-    found = collect(host, wanted)
+    found = collect(host, wanted, known_secrets(wanted))
     assert "ended with 127" in found["host/firewall-nftables.txt"]
     assert found["host/uname.txt"].startswith("uname -a says")
 
@@ -107,14 +171,15 @@ def test_an_entry_is_bounded_and_keeps_its_end(wanted: Parameters) -> None:
     def talkative(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         return Completed(0, "x" * 100_000 + "the end", "") if argv[0] == "uname" else host(argv)
 
-    found = collect(talkative, wanted)["host/uname.txt"]
+    found = collect(talkative, wanted, known_secrets(wanted))["host/uname.txt"]
     assert len(found) < 66_000
     assert found.endswith("the end")
     assert found.startswith("(the last 64 KiB)")
 
 
 def test_a_host_on_which_nothing_is_deployed_has_its_states(tmp_path: Path) -> None:
-    found = collect(host, Parameters(str(tmp_path / "no"), str(tmp_path / "no/secrets.json"), 10, 64))
+    wanted = Parameters(str(tmp_path / "no"), str(tmp_path / "no/secrets.json"), 10, 64)
+    found = collect(host, wanted, known_secrets(wanted))
     assert set(COMMANDS) <= set(found)
 
 
@@ -122,11 +187,23 @@ def test_a_host_on_which_nothing_is_deployed_has_its_states(tmp_path: Path) -> N
     ("text", "told"),
     [
         ("postgres://user:hunter2@host/db", "postgres://user:***@host/db"),
+        ("1postgres://user:hunter2@host/db", "1postgres://user:***@host/db"),
         ("Authorization: Bearer abcdef", "Authorization: Bearer ***"),
         ('{"authorization": "Basic abcdef"}', '{"authorization": "Basic ***"}'),
         ("a\n-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\nb", "a\n***\nb"),
         ("-----BEGIN PRIVATE KEY-----\ncut off", "***"),
         ("https://host:8030/path@x", "https://host:8030/path@x"),
+        (f"  worker: '{HASH}'", "  worker: '***'"),
+        ("basic_auth:\n  password: hunter2 hunter2\n  username: a", "basic_auth:\n  password: ***\n  username: a"),
+        ("- credentials: abc\n  credentials_file: /x", "- credentials: ***\n  credentials_file: /x"),
+        (
+            "<u><password_sha256_hex>ab12</password_sha256_hex></u>",
+            "<u><password_sha256_hex>***</password_sha256_hex></u>",
+        ),
+        (
+            "<secret_access_key>ab</secret_access_key><profile>x</profile>",
+            "<secret_access_key>***</secret_access_key><profile>x</profile>",
+        ),
     ],
 )
 def test_secrets_that_no_file_knows_are_taken_out(text: str, told: str) -> None:
@@ -136,4 +213,11 @@ def test_secrets_that_no_file_knows_are_taken_out(text: str, told: str) -> None:
 def test_the_text_lists_its_entries() -> None:
     assert (
         written({"a/b.txt": "one\n", "c": "two"}) == "Entries:\n  a/b.txt\n  c\n\n===== a/b.txt\none\n\n===== c\ntwo\n"
+    )
+
+
+def test_a_clock_that_is_wrong_is_seen() -> None:
+    assert clock(1_800_000_000.0, 1_800_000_090.26) == (
+        "controller: 2027-01-15 08:00:00 UTC\nthis host: 2027-01-15 08:01:30 UTC\n"
+        "+90.3 s, of which the call itself took some\n"
     )

@@ -45,6 +45,7 @@ class Machine:
             "trigger-webapp-webapp-1": (OURS, "webapp", ["trigger-front"]),
             "trigger-webapp-old-1": (in_folder, "webapp", []),
             "runner-1": ({}, "task", ["trigger-runner"]),
+            "runner-2": ({}, "layer-of-theirs", ["trigger-runner"]),
             "runner-of-others": ({}, "theirs", ["theirs"]),
             "guest": ({}, "theirs", ["trigger-front"]),
         }
@@ -60,7 +61,11 @@ class Machine:
             "older-task": [f"{REGISTRY}/trigger/p:1"],
             "unused": ["tecnativa/proxy:1"],
             "theirs": ["nginx:1", f"{REGISTRY}/trigger/nginx:1"],
+            "unused-of-theirs": ["debian:13", f"{REGISTRY}/team/tool:1"],
+            "untagged-of-theirs": [],
+            "layer-of-theirs": [],
         }
+        self.parents = {"theirs": "layer-of-theirs"}
         self.log: list[str] = []
         self.engine = 0
 
@@ -72,7 +77,9 @@ class Machine:
         rows = self.rows()
         if argv[1] in ("ps",) or argv[2:3] == ["ls"]:
             kind = "container" if argv[1] == "ps" else argv[1]
-            return Completed(0, "\n".join(rows[kind]), "")
+            # As version 29 does: images without a name, and those that others begin with, are listed with --all only.
+            left_out = [] if "--all" in argv else [key for key, tags in self.images.items() if not tags]
+            return Completed(0, "\n".join(name for name in rows[kind] if name not in left_out), "")
         if argv[2:3] == ["inspect"]:
             return Completed(0, json.dumps([rows[argv[1]][name] for name in argv[3:]]), "")
         self.log.append(command)
@@ -97,12 +104,15 @@ class Machine:
             },
             "network": {name: {"Name": name, "Labels": labels} for name, labels in self.networks.items()},
             "volume": {name: {"Name": name, "Labels": labels or None} for name, labels in self.volumes.items()},
-            "image": {key: {"Id": key, "RepoTags": tags, "RepoDigests": None} for key, tags in self.images.items()},
+            "image": {
+                key: {"Id": key, "RepoTags": tags, "RepoDigests": None, "Parent": self.parents.get(key, "")}
+                for key, tags in self.images.items()
+            },
         }
 
     def remove(self, data: bool = False, check: bool = False) -> dict[str, list[str]]:
         kept = [str(self.path / "secrets.json"), str(self.path / "gateway/authority"), str(self.path / "missing")]
-        prefixes = [f"{REGISTRY}/", "docker.io/tecnativa/proxy:"]
+        prefixes = [f"{REGISTRY}/trigger/", "docker.io/tecnativa/proxy:", "docker.io/", "docker.io/library/"]
         wanted = Parameters(str(self.path), data, kept, prefixes, re.compile("^runner-"))
         return remove(Host(self.run, str(self.units)), wanted, check)
 
@@ -117,7 +127,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_what_is_ours_goes_and_data_stays(machine: Machine) -> None:
     removed = machine.remove()
-    assert removed["containers"] == ["runner-1", "trigger-webapp-old-1", "trigger-webapp-webapp-1"]
+    assert removed["containers"] == ["runner-1", "runner-2", "trigger-webapp-old-1", "trigger-webapp-webapp-1"]
     assert removed["networks"] == ["trigger-front", "trigger-runner"]
     assert (removed["volumes"], removed["images"]) == ([], [])
     assert machine.files() == ["gateway/authority/root.crt", "secrets.json"]
@@ -144,7 +154,8 @@ def test_with_data_everything_goes_that_nobody_else_uses(machine: Machine) -> No
     removed = machine.remove(data=True)
     assert removed["volumes"] == ["trigger_postgres_data"]
     assert removed["images"] == [f"{REGISTRY}/trigger/p:1", "ghcr.io/trigger:v4", "task", "tecnativa/proxy:1"]
-    assert set(machine.images) == {"theirs"}
+    # The engine refuses to remove an image that another one begins with.
+    assert set(machine.images) == {"theirs", "unused-of-theirs", "untagged-of-theirs", "layer-of-theirs"}
     assert not machine.path.exists()
 
 

@@ -37,7 +37,7 @@ class Redis:
 
     async def zremrangebyscore(self, key: str, least: float, most: float) -> None:
         if self.away:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         kept = {name: score for name, score in self.sets.get(key, {}).items() if not least <= score <= most}
         self.sets[key] = kept
 
@@ -107,12 +107,12 @@ class Server:
         self.docker.chmod(0o755)
         self.thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
         self.thread.start()
-        assert self.started.wait(10)
+        assert self.started.wait(60)
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(10)
+        self.thread.join(60)
 
 
 @pytest.fixture

@@ -276,7 +276,11 @@ def stored(tmp_path: Path) -> Path:
 
 
 def test_the_bundled_server(invoke: Invoke, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_server_info, "run", docker("127.0.0.1 172.18.0.2 \n"))
+    monkeypatch.setattr(
+        postgres_server_info,
+        "run",
+        docker('[false, {"a": {"IPAddress": "127.0.0.1"}, "b": {"IPAddress": "172.18.0.2"}}]'),
+    )
     with serving(Postgres("scram")) as port:
         asked = {"url": f"postgresql://trigger@trigger-postgres:{port}/main", "container": "pg"}
         result = invoke(postgres_server_info.main, secrets_file=str(stored), **asked)
@@ -290,7 +294,7 @@ def test_the_bundled_server(invoke: Invoke, stored: Path, monkeypatch: pytest.Mo
         assert "holds no postgres_password" in result["msg"]
 
 
-@pytest.mark.parametrize(("stdout", "code"), [("", 1), ("", 127), (" \n", 0)])
+@pytest.mark.parametrize(("stdout", "code"), [("", 1), ("", 127), ('[false, {"a": {"IPAddress": ""}}]', 0)])
 def test_a_container_that_does_not_run(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, stdout: str, code: int) -> None:
     monkeypatch.setattr(postgres_server_info, "run", docker(stdout, code))
     asked = {"url": "postgresql://u@h/d", "container": "pg", "secrets_file": "/nowhere"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import urllib.request
@@ -45,7 +46,7 @@ class Docker:
     held: bool = False
     local: bool = True
     fails: str = ""
-    addresses: str = "127.0.0.1 \n"
+    addresses: tuple[str, ...] = ("127.0.0.1",)
     calls: list[list[str]] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)
 
@@ -56,8 +57,9 @@ class Docker:
         self.calls.append(words)
         if self.fails and self.fails in words:
             return Completed(1, "", f"denied for {PASSWORD}")
-        if words[0] == "inspect":
-            return Completed(0, self.addresses, "")
+        if words[:2] == ["container", "inspect"]:
+            networks = {f"n{number}": {"IPAddress": one} for number, one in enumerate(self.addresses)}
+            return Completed(0, json.dumps([False, networks]), "")
         if words[0] == "login":
             assert stdin == PASSWORD
             if words[-1].startswith("127."):
@@ -130,8 +132,8 @@ def test_what_docker_says_is_told_without_the_password(invoke: Invoke, docker: D
     assert f"docker {step}: denied for ***" in result["msg"]
 
 
-@pytest.mark.parametrize("broken", [{"fails": "inspect"}, {"addresses": " \n"}])
-def test_a_registry_that_does_not_run_is_named(invoke: Invoke, docker: Docker, broken: dict[str, str]) -> None:
+@pytest.mark.parametrize("broken", [{"fails": "inspect"}, {"addresses": ()}, {"addresses": ("",)}])
+def test_a_registry_that_does_not_run_is_named(invoke: Invoke, docker: Docker, broken: dict[str, Any]) -> None:
     for name, value in broken.items():
         setattr(docker, name, value)
     assert (

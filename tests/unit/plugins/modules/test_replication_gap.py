@@ -37,7 +37,7 @@ class World:
 
     def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         if argv[1] == "container":
-            return Completed(0, "10.1.2.3\n", "")
+            return Completed(0, '[false, {"a": {"IPAddress": "10.1.2.3"}}]', "")
         rows: list[dict[str, Any]]
         if "pg_current_wal_lsn" in stdin:
             rows = [{"position": self.position}]
@@ -180,7 +180,7 @@ def test_a_dry_run_predicts(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, che
 
 def test_a_container_that_does_not_run_is_an_error() -> None:
     server = _clickhouse.server("http://trigger@trigger-clickhouse:8123", "", "")
-    for answer in (Completed(1, "", "no such container"), Completed(0, "\n", "")):
+    for answer in (Completed(1, "", "no such container"), Completed(0, '[false, {"a": {"IPAddress": ""}}]', "")):
         with pytest.raises(ServiceError, match="The container ch does not run"):
             _clickhouse.in_container(server, "ch", lambda *_, answer=answer, **__: answer, 5)
     assert _clickhouse.in_container(server, "", pytest.fail, 5).origin.endpoint.host == "trigger-clickhouse"  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def slot(active: bool = True, lag: int | None = 2048, wal: str = "reserved") -> 
         (
             slot(active=False),
             False,
-            "nobody reads it, 2.0 KiB behind. The playbook replication_repair restarts its reader",
+            "no service reads it, 2.0 KiB behind. The playbook replication_repair restarts its reader",
         ),
         (slot(active=False, wal="lost", lag=None), False, LOST),
         (slot(wal="lost"), False, LOST),

@@ -71,7 +71,12 @@ def test_empty_host(invoke: Invoke, path: Path) -> None:
     result = invoke(secret_file.main, path=str(path), generate=GENERATE)
     assert result["changed"]
     assert result["created"] == ["encryption_key", "session_secret"]
-    assert result["secret_file"] == {"path": str(path), "secrets": json.loads(path.read_text())}
+    assert result["secret_file"] == {
+        "path": str(path),
+        "secrets": json.loads(path.read_text()),
+        "settled": False,
+        "beside": {},
+    }
     assert all(len(value) == 32 for value in result["secret_file"]["secrets"].values())
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
     assert os.listdir(path.parent) == ["secrets.json"]
@@ -83,8 +88,43 @@ def test_second_run_changes_nothing(invoke: Invoke, path: Path) -> None:
     second = invoke(secret_file.main, path=str(path), generate=GENERATE)
     assert not second["changed"]
     assert second["created"] == []
-    assert second["secret_file"] == first["secret_file"]
+    assert second["secret_file"] == first["secret_file"] | {"settled": True}
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.chmod(0o640),
+        lambda path: path.write_text('{"encryption_key": "1"}'),
+        lambda path: path.unlink(),
+    ],
+    ids=["mode", "content", "no file"],
+)
+def test_a_check_tells_whether_there_is_anything_to_do(
+    invoke: Invoke, path: Path, change: Callable[[Path], object]
+) -> None:
+    """Then it has read all that the run needs."""
+    invoke(secret_file.main, path=str(path), generate=GENERATE)
+    assert invoke(secret_file.main, path=str(path), generate=GENERATE, check=True)["secret_file"]["settled"] is True
+    change(path)
+    assert invoke(secret_file.main, path=str(path), generate=GENERATE, check=True)["secret_file"]["settled"] is False
+
+
+def test_files_beside_it_are_read_in_the_same_call(invoke: Invoke, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "htpasswd").write_text("trigger:$2y$hash\n")
+    beside = {
+        "registry": str(tmp_path / "htpasswd"),
+        "none": str(tmp_path / "none"),
+        "below": str(tmp_path / "htpasswd/x"),
+    }
+    result = invoke(secret_file.main, path=str(path), generate=GENERATE, beside=beside, check=True)
+    assert result["secret_file"]["beside"] == {"registry": "trigger:$2y$hash\n", "none": "", "below": ""}
+    refused = invoke(
+        secret_file.main, path=str(path), generate=GENERATE, beside={"registry": str(tmp_path)}, check=True
+    )
+    assert refused["failed"]
+    assert str(tmp_path) in refused["msg"]
 
 
 def test_check_mode_on_an_empty_host(invoke: Invoke, path: Path) -> None:

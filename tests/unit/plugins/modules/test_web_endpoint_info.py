@@ -40,7 +40,7 @@ def trust(tmp_path: Path) -> Path:
 
 
 def asked(invoke: Invoke, ca_file: Path | str, **row: Any) -> tuple[bool, str]:
-    result = invoke(module.main, check=True, endpoints=[{"what": "it", **row}], ca_file=str(ca_file), timeout=2)
+    result = invoke(module.main, check=True, endpoints=[{"what": "it", **row}], ca_file=str(ca_file), timeout=30)
     assert result["changed"] is False
     (check,) = result["checks"]
     assert check["what"] == "it"
@@ -57,6 +57,23 @@ def test_a_name_that_answers(invoke: Invoke, trust: Path) -> None:
         )
     assert seen[0].startswith("GET /healthcheck HTTP/1.1\r\n")
     assert f"Host: localhost:{port}\r\n" in seen[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_another_place_is_asked_for_a_name(invoke: Invoke, trust: Path, scheme: str) -> None:
+    """By its address, with the name for certificate and header; no name is resolved."""
+    seen: list[str] = []
+    names = ("trigger.example.com",)
+    with serving(saying(200, seen), shown(names=names) if scheme == "https" else None) as port:
+        url = f"{scheme}://trigger.example.com:{port}/healthcheck"
+        ok, detail = asked(invoke, trust, url=url, statuses=[200], connect_to="127.0.0.1")
+        assert (ok, detail.split(";")[0]) == (True, f"{url} answers 200")
+        other = asked(invoke, trust, url=f"{scheme}://other.example.com:{port}/", connect_to="127.0.0.1")
+        assert other[0] is (scheme == "http")
+        assert ("does not cover other.example.com" in other[1]) is (scheme == "https")
+    assert seen[0].startswith("GET /healthcheck HTTP/1.1\r\n")
+    assert f"Host: trigger.example.com:{port}\r\n" in seen[0]
+    assert seen[0].count("Host:") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import Database
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import Database, DatabaseError
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._worker_token import Token
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import worker_token
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.worker_token import (
@@ -188,6 +188,7 @@ case $statement in
   echo "$statement" | grep -o "[0-9a-f]\\{64\\}" > "$DATABASE"
   echo '[{"id": "t"}]'
   test ! -e "$DATABASE.cut" || { echo "connection lost" >&2; exit 2; };;
+*'"WorkerInstance"'*) cat "$DATABASE.rows";;
 *) if test -e "$DATABASE"; then echo "[{\\"hash\\": \\"$(cat "$DATABASE")\\"}]"; else echo "[]"; fi;;
 esac
 """
@@ -255,6 +256,28 @@ def test_present_reads_only(host: Host) -> None:
     result = host.run()
     assert "does not have the form" in result["msg"]
     assert "hidden" not in json.dumps(result)
+
+
+def test_workers_are_read_together_with_the_token(host: Host) -> None:
+    host.fill()
+    times = {"contact_at": "2026-01-31T12:30:00.120Z", "created_at": "2026-01-31T12:00:00Z"}
+    ages = {"heartbeat_age": 3.5, "contact_age": 3.5, "connected_last": False}
+    rows = [{"name": "one", "group_name": "bootstrap", **ages, **times}]
+    host.database.with_suffix(".rows").write_text(json.dumps(rows))
+    assert host.run()["worker_instances"] == []
+    result = host.run(instances=True, check=True)
+    assert result["worker_token"]["token"] == TOKEN
+    (row,) = result["worker_instances"]
+    assert (row["name"], row["group"], row["last_heartbeat_age_seconds"]) == ("one", "bootstrap", 3.5)
+
+
+def test_workers_that_cannot_be_read_are_told_as_that(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_given: object) -> list[object]:
+        raise DatabaseError("the connection was closed")
+
+    host.fill()
+    monkeypatch.setattr(worker_token, "of_group", gone)
+    assert host.run(instances=True)["msg"].startswith("Cannot read the workers of the group 'bootstrap'")
 
 
 def test_rotation(host: Host) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import (
     Row,
     all_problems,
+    differences,
     for_hosts,
     load_rows,
     problems,
@@ -98,6 +100,16 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ("trigger_origin", ["https://a.example.com"], ["a text", "the list ['https://a.example.com']"]),
         ("trigger_worker_group_name", 5, ["a text", "the number 5", "in quotes"]),
         ("runner_firewall_deny", "10.0.0.1", ["a list", "Write it as [10.0.0.1]"]),
+        # As `-e name=[a,b]` gives it.
+        (
+            "secrets_rotate_names",
+            "[redis_password, postgres_password]",
+            [
+                "Write it as [redis_password, postgres_password]",
+                "-e",
+                '{"secrets_rotate_names": ["redis_password", "po',
+            ],
+        ),
         ("supervisor_instances", "gpu", ["a list", "'gpu'"]),
         ("supervisor_instances", [], ["must have 1 to 100 entries, and has 0"]),
         ("supervisor_instances", [{"group": "eu"}], ["supervisor_instances[0] needs a name"]),
@@ -122,6 +134,11 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ),
         ("trigger_secrets", {"redis_password": 31415926}, ["trigger_secrets.redis_password", "in quotes"]),
         ("trigger_secrets", {5: "hunter2"}, ["the key 5"]),
+        (
+            "trigger_secrets",
+            {"registry_password": "hunter23", "redis_password": "hunter23", "backup_key": "other-value"},
+            ["trigger_secrets: registry_password and redis_password have the same value"],
+        ),
         ("webapp_extra_env", {"SMTP_HOST": "mail.example.com"}, ["webapp_extra_env.SMTP_HOST must be a mapping"]),
         ("gateway_extra_env", {"TOKEN": "hunter\0"}, ["gateway_extra_env.TOKEN", "NUL"]),
         ("trigger_secrets", {"redis_password": "hunter\0"}, ["trigger_secrets.redis_password", "NUL"]),
@@ -137,7 +154,21 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
             {"machines": {"micro": {"cpu": "half"}}},
             ["webapp_machine_presets.machines.micro.cpu"],
         ),
+        (
+            "webapp_machine_presets",
+            {"machines": {"micro": {"cpu": "0.5"}}},
+            ["webapp_machine_presets.machines.micro.cpu must be a number", "the text '0.5'", "without quotes"],
+        ),
         ("webapp_smtp_port", None, ["no value (null)", "remove the line"]),
+        # As YAML reads 2026-01-31T12:00:00Z, 2026-01-31 and 12:30.
+        (
+            "backup_restore_time",
+            datetime(2026, 1, 31, 12, tzinfo=UTC),
+            ["the date 2026-01-31 12:00:00", "without quotes. Write it in quotes"],
+        ),
+        ("trigger_version", date(2026, 1, 31), ["must be a text, and is the date 2026-01-31", "Write it in quotes"]),
+        ("webapp_smtp_password", date(2026, 1, 31), ["must be a text, and is a date:"]),
+        ("backup_schedule", 750, ["the number 750. YAML reads a time so without quotes: write it in quotes"]),
     ],
 )
 def test_the_message_says_what_to_set(name: str, value: object, words: list[str]) -> None:
@@ -160,6 +191,7 @@ def test_the_message_says_what_to_set(name: str, value: object, words: list[str]
         ("webapp_extra_env", {"webapp": {"RUN_ENGINE_WORKER_COUNT": 8, "APP_ENV": None}}),
         ("trigger_log_options", {"compress": "true", "max-size": "10m", "max-file": "2", "mode": "non-blocking"}),
         ("docker_engine_log_options", {}),
+        ("trigger_secrets", {"postgres_password": "a", "redis_password": "a", "clickhouse_password": "A"}),
     ],
 )
 def test_what_people_write_is_taken(name: str, value: object) -> None:
@@ -178,7 +210,7 @@ def test_hosts_are_named_where_they_differ() -> None:
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     row = ROWS["gateway_ca_file"]
     (tmp_path / "ca.der").write_bytes(b"\x30\x82\xff")
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    (tmp_path / "ca.pem").write_text("$ANSIBLE_VAULT;1.1;AES256\n00")
     assert list(problems("gateway_ca_file", str(tmp_path / "ca.pem"), row)) == []
     (binary,) = problems("gateway_ca_file", str(tmp_path / "ca.der"), row)
     assert binary.startswith(f"gateway_ca_file: {tmp_path}/ca.der is not text")
@@ -198,3 +230,106 @@ def test_texts_of_secrets_are_found_however_deep_they_stand() -> None:
     assert list(secret_texts({"webapp": {"KEY": "deep", "PORT": "8080", "ON": "true", "N": 5, "X": None}})) == ["deep"]
     assert list(secret_texts([{"name": "anna", "password": "secret"}])) == ["anna", "secret"]
     assert list(secret_texts("")) == []
+
+
+def test_a_file_of_cas_is_read_before_it_goes_to_hosts(tmp_path: Path) -> None:
+    rows = {name for name, row in ROWS.items() if row.get("check") == "ca_file"}
+    assert rows == {name for name in ROWS if name.endswith("_ca_file")}
+    file = tmp_path / "ca.pem"
+    for name in rows:
+        assert list(problems(name, str(file), ROWS[name])) == []
+        for text, words in {"nothing": "holds no certificate", "PRIVATE KEY": "holds a private key"}.items():
+            file.write_text(text)
+            (problem,) = problems(name, str(file), ROWS[name])
+            assert f"{name}: {file} {words}" in problem
+        file.write_text("$ANSIBLE_VAULT;1.1;AES256\n00")
+        assert list(problems(name, str(file), ROWS[name])) == []
+        file.unlink()
+
+
+REDIS = "docker.io/library/redis"
+
+
+@pytest.mark.parametrize(
+    ("tag", "right"),
+    [
+        ("7", True),
+        ("7.4.5-bookworm", True),
+        ("v8.0", True),
+        ("10", True),
+        ("6", False),
+        ("6.2.14-alpine", False),
+        ("v6", False),
+        # No version, so it is the operator's affair.
+        ("6a1f", True),
+        ("bookworm", True),
+        ("20250101", True),
+        (f"6@sha256:{'0' * 64}", True),
+    ],
+)
+def test_an_image_that_is_too_old_is_known_by_its_tag(tag: str, right: bool) -> None:
+    found = list(problems("webapp_redis_image", f"{REDIS}:{tag}", ROWS["webapp_redis_image"]))
+    assert found == [] if right else "webapp_redis_image must be 7 or later" in found[0]
+    assert (
+        list(problems("webapp_redis_image", f"registry.example.com/redis-of-ours:{tag}", ROWS["webapp_redis_image"]))
+        == []
+    )
+
+
+def test_a_tag_with_fewer_numbers_is_the_newest_of_its_series() -> None:
+    row = ROWS["gateway_image"]
+    assert [list(problems("gateway_image", f"library/caddy:{tag}", row)) for tag in ("2", "2-alpine", "2.10")] == [
+        []
+    ] * 3
+    assert all(list(problems("gateway_image", f"library/caddy:{tag}", row)) for tag in ("1", "2.7.6", "2.7-alpine"))
+
+
+def test_every_oldest_version_is_held_against_the_program_of_the_default() -> None:
+    found = {name: row["default"].rpartition("/")[2].partition(":")[0] for name, row in ROWS.items() if "oldest" in row}
+    assert found == {
+        "gateway_image": "caddy",
+        "monitoring_prometheus_image": "prometheus",
+        "registry_image": "registry",
+        "supervisor_proxy_image": "haproxy",
+        "webapp_redis_image": "redis",
+    }
+
+
+SAME: dict[str, Row] = {
+    "origin": {"type": "str", "same": True},
+    "port": {"type": "int", "same": True},
+    "tls": {"type": "str", "accepts": ["bool"], "same": True},
+    "memory": {"type": "int"},
+}
+
+
+def differing(values: dict[str, dict[str, object]], **defaults: object) -> list[str]:
+    return list(differences(values, SAME, lambda _host, name: defaults.get(name)))
+
+
+def test_a_setting_of_the_installation_is_the_same_for_all_hosts() -> None:
+    assert differing({"control": {"origin": "a"}, "w1": {"origin": "b"}, "w2": {}}) == [
+        "origin differs: a (control), b (w1), not set (w2). The installation has one: set it for the group all."
+    ]
+    workers: dict[str, dict[str, object]] = {f"w{number}": {"origin": ""} for number in range(1, 6)}
+    assert differing({"control": {"origin": "https://me:secret@a"}, **workers}) == [
+        "origin differs: https://me:***@a (control), empty (w1, w2, w3 and 2 more). The installation has one: set it"
+        " for the group all."
+    ]
+
+
+def test_what_means_the_same_is_no_difference() -> None:
+    assert differing({"control": {"port": 5, "tls": False}, "w1": {"port": "5", "tls": "off"}}) == []
+    assert differing({"control": {"memory": 1}, "w1": {"memory": 2}}) == []
+    assert differing({"control": {}, "w1": {}}) == []
+    # Where it is not set, the default counts.
+    assert differing({"control": {"port": "5000"}, "w1": {}}, port=5000) == []
+    assert len(differing({"control": {"port": 5001}, "w1": {}}, port=5000)) == 1
+    assert len(differing({"control": {"origin": "a"}, "w1": {}})) == 1
+
+
+def test_only_plain_settings_that_may_be_shown_are_compared() -> None:
+    same = [row for row in ROWS.values() if row.get("same")]
+    assert len(same) > 20
+    assert {row["type"] for row in same} <= {"bool", "int", "str", "path"}
+    assert not [row for row in same if row.get("secret") or row.get("hidden")]

@@ -59,6 +59,8 @@ class FakeEngine(FolderEngine):
         self.removed: list[str] = []
 
     def inspect(self, container: str) -> dict[str, Any] | None:
+        if container not in self.fake.policies:
+            return None
         policy, _, count = self.fake.policies[container].partition(":")
         return {
             "Name": f"/{container}",
@@ -350,6 +352,19 @@ def test_a_complete_adoption_is_taken_back_only_when_asked_twice(host: Host) -> 
     assert host.adoption.undo(discard=True)
     assert host.is_as_before
     assert host.engine.removed == ["trigger-supervisor", "trigger-gateway", "trigger-registry", "trigger-webapp"]
+
+
+def test_the_new_installation_is_kept_where_the_old_one_was_removed(host: Host) -> None:
+    """It would be emptied, and nothing would be there to go back to."""
+    host.run()
+    for name in (WEBAPP, REDIS):
+        del host.engine.fake.policies[name]
+    with pytest.raises(BackupError, match=r"has been removed.*no way back.*Nothing was changed"):
+        host.adoption.undo(discard=True)
+    assert host.engine.removed == []
+    assert list(host.volumes.glob("*/*"))
+    with pytest.raises(BackupError, match="--discard"):
+        host.adoption.undo(discard=False)
 
 
 def test_an_undo_that_was_killed_goes_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

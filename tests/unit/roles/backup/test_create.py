@@ -4,13 +4,28 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trigger_backup import process
-from trigger_backup.create import PAUSED, base_backup, check_space, create, note, open_repository, resume
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _secret_rotation
+from trigger_backup import __main__ as program
+from trigger_backup import process, stores
+from trigger_backup.create import (
+    PAUSED,
+    base_backup,
+    check_space,
+    clean_stage,
+    create,
+    found_points,
+    note,
+    open_repository,
+    resume,
+)
 from trigger_backup.engine import Engine
 from trigger_backup.plan import Plan, identity, plan_of
 from trigger_backup.process import BackupError, Shell
@@ -151,6 +166,7 @@ def test_the_webapp_is_stopped_for_the_snapshots_only(plan: Plan) -> None:
     assert repository.saved["trigger_version"] == "v4.1.9"  # that of the data, whatever the inventory wants next
     assert repository.saved["installation"] == identity(KEY)
     assert repository.saved["left_out"] == {"redis": "Redis is external"}
+    assert repository.saved["bytes"] == 0
     assert status(plan)["good"] == result
     assert base_backup(plan.home)["id"] == "b" * 8  # points belong to it from now on
 
@@ -174,11 +190,83 @@ def test_a_webapp_that_does_not_run_is_not_started(plan: Plan) -> None:
     assert engine.calls == []
 
 
-def test_without_a_pause_the_webapp_goes_on(plan: Plan) -> None:
+@pytest.mark.parametrize(("pause", "runs"), [(True, "down"), (False, "up")])
+def test_the_steps_have_their_order_with_and_without_a_pause(plan: Plan, pause: bool, runs: str) -> None:
+    """Every store is ready before the first one holds its state, and all hold it before the first one is copied."""
+    engine, repository, steps = FakeEngine(), FakeRepository(), list[str]()
+
+    class Named(FakeStore):
+        def __init__(self, name: str) -> None:
+            super().__init__(engine)
+            self.name = name
+
+        def step(self, name: str) -> None:
+            assert (plan.home / PAUSED).exists() is (pause and name == "snapshot")
+            steps.append(f"{name} {self.name} {'up' if engine.up else 'down'}")
+
+    result = create(
+        Plan(**{**plan.__dict__, "pause": pause}), engine, repository, [Named("postgres"), Named("redis")], quiet
+    )
+    held = {f"snapshot {name} {runs}" for name in ("postgres", "redis")}
+    assert {*steps[4:6]} == held
+    assert [step for step in steps if step not in held] == [
+        f"{step} {name} up" for step in ("release", "prepare", "copy", "release") for name in ("postgres", "redis")
+    ]
+    assert engine.calls == (["stop", "start", "wait"] if pause else [])
+    assert repository.calls == ["unlock", "save", "prune"]
+    assert repository.saved["paused"] is pause
+    assert [row["exact"] for row in repository.saved["stores"].values()] == [pause, pause]
+    assert (result["pause_seconds"] == 0.0) or pause
+
+
+def test_a_store_that_hangs_in_the_pause_starts_the_webapp(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.3)
+
+    class Hanging(FakeStore):
+        def snapshot(self) -> None:
+            self.session = process.Session(["sleep", "60"], "ECHO", "Redis")
+            self.session.ask("PING")
+
+        def release(self) -> None:
+            self.step("release")
+            if hasattr(self, "session"):
+                self.session.close()
+
     engine, repository = FakeEngine(), FakeRepository()
-    make(Plan(**{**plan.__dict__, "pause": False}), engine, FakeStore(engine), repository)
-    assert engine.calls == []
-    assert not repository.saved["stores"]["postgres"]["exact"]
+    with pytest.raises(BackupError, match="Redis did not answer within 0 s"):
+        make(plan, engine, Hanging(engine), repository)
+    assert engine.up
+    assert not (plan.home / PAUSED).exists()
+    assert "save" not in repository.calls
+
+
+def test_all_stores_have_one_end_in_the_pause_however_often_they_are_asked(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers bridge 34 s without the webapp. Each answer is in time here, and the tenth one would be too late."""
+    monkeypatch.setattr(stores, "PAUSE_SECONDS", 1.0)
+    slow = ["sh", "-c", 'while read -r verb text; do [ "$verb" = ECHO ] && echo "$text" || sleep 0.4; done']
+    ends: list[float] = []
+
+    class Slow(FakeStore):
+        def snapshot(self) -> None:
+            ends.append(self.until)
+            self.session = process.Session(slow, "ECHO", "Redis")
+            try:
+                for _ in range(10):
+                    self.session.ask("PING", until=self.until)
+            finally:
+                self.session.close()
+
+    engine, repository = FakeEngine(), FakeRepository()
+    store = Slow(engine)
+    began = time.monotonic()
+    with pytest.raises(BackupError, match="Redis did not answer within"):
+        make(plan, engine, store, repository)
+    assert time.monotonic() - began < 3
+    assert ends[0] < began + 2
+    assert store.until == math.inf, "what follows the pause has time"
+    assert engine.up
 
 
 def test_a_webapp_that_something_else_starts_spoils_the_backup(plan: Plan) -> None:
@@ -202,6 +290,55 @@ def test_a_release_that_fails_hides_nothing(plan: Plan) -> None:
     engine = FakeEngine()
     with pytest.raises(BackupError, match="it broke"):
         make(plan, engine, Stuck(engine, "copy"))
+
+
+def test_a_store_that_is_not_saved_any_more_leaves_nothing(plan: Plan) -> None:
+    """Data that was moved or deleted for good would be in every later backup."""
+    for place in ("files/secrets.json", "postgres/database.dump", "redis/dump.rdb", "objects/00/0", "registry/a/link"):
+        (plan.stage / place).parent.mkdir(parents=True)
+        (plan.stage / place).touch()
+    for place in ("objects.json", "plan.json", "manifest.json"):
+        (plan.stage / place).touch()
+    rows: dict[str, Any] = {"postgres": {"container": "p", "user": "u", "database": "d", "slots": []}}
+    rows["objects"] = {"container": "o", "bucket": "b", "region": "r", "script": "s"}
+    secrets = {"object_store_access_key": "", "object_store_secret_key": ""}
+    engine = FakeEngine()
+    for kept in (rows, {"postgres": rows["postgres"]}, {}):
+        for stores_of in (program.stores_of, program.point_stores):
+            clean_stage(plan.stage, stores_of(Plan(**{**plan.__dict__, "stores": kept}), engine, secrets))
+        names = {"files", "plan.json", "manifest.json"} | {*kept} | ({"objects.json"} if "objects" in kept else set())
+        assert {path.name for path in plan.stage.iterdir()} == names
+
+
+def test_the_stage_has_what_is_saved(plan: Plan) -> None:
+    (plan.stage / "redis").mkdir(parents=True)
+    engine = FakeEngine()
+    make(plan, engine, FakeStore(engine))
+    assert [path.name for path in plan.stage.iterdir()] == ["manifest.json"]
+
+
+def test_a_list_tells_the_size_of_a_backup(plan: Plan, tmp_path: Path) -> None:
+    """All that a restore fetches counts: what was copied, and what lies elsewhere."""
+
+    class Registry(FakeStore):
+        staged = ("registry",)
+
+        def copy(self, stage: Path) -> Facts:
+            for place in (stage / "registry", tmp_path / "blobs"):
+                place.mkdir()
+                (place / "file").write_bytes(b"x" * 1024)
+            (tmp_path / "blobs/link").symlink_to("nowhere")
+            return {"paths": {"blobs": str(tmp_path / "blobs")}}
+
+    engine, repository = FakeEngine(), FakeRepository()
+    make(plan, engine, Registry(engine), repository)
+    assert repository.saved["bytes"] == 2 * 1024 + len("nowhere")
+    row = program.listed(Snapshot("a" * 64, "2026", "i" * 16, ()), {**repository.saved, "cut": 0.0})
+    assert row["bytes"] == repository.saved["bytes"]
+    assert row["text"] == "aaaaaaaa  1970-01-01 00:00 UTC  v4.1.9     2.0 KiB  https://trigger.example.com"
+    del repository.saved["bytes"]  # as backups of older versions
+    row = program.listed(Snapshot("a" * 64, "2026", "i" * 16, ()), {**repository.saved, "cut": 0.0})
+    assert row["text"] == "aaaaaaaa  1970-01-01 00:00 UTC  v4.1.9           -  https://trigger.example.com"
 
 
 def test_an_image_without_a_version_has_that_of_the_inventory(plan: Plan) -> None:
@@ -263,10 +400,79 @@ def test_a_repository_of_another_installation_is_refused(plan: Plan) -> None:
 def test_a_full_disk_is_refused_before_the_webapp_is_stopped(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     store = FakeStore(engine, bytes_needed=2**62)
-    with pytest.raises(BackupError, match="MiB free; a backup needs"):
+    with pytest.raises(BackupError, match=r"MiB free; a backup with what it adds to .* needs up to"):
         make(plan, engine, store)
     assert engine.calls == []
-    check_space(plan, engine, [FakeStore(engine)])
+    check_space(plan, engine, FakeRepository(), [FakeStore(engine)])
     monkeypatch.setattr(process, "SPARE", 2**62)
     with pytest.raises(BackupError, match="MiB free"):
-        check_space(plan, engine, [FakeStore(engine)])
+        check_space(plan, engine, FakeRepository(), [FakeStore(engine)])
+
+
+GIB = 2**30
+LAST = {"repository": "/var/backups/trigger", "bytes": 40 * GIB, "bytes_added": GIB}
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "is_point", "added"),
+    [
+        ("", {}, False, 30 * GIB),  # all of the first one
+        ("", {"good": LAST}, False, 2 * GIB),
+        ("", {"good": {**LAST, "bytes_added": 40 * GIB}}, False, 10 * GIB),  # the last one was the first
+        ("", {"good": {**LAST, "repository": "/elsewhere"}}, False, 30 * GIB),
+        ("", {"restored": True}, False, 0),
+        ("", {"good": LAST}, True, 0),
+        ("", {"good": LAST, "point": {**LAST, "bytes_added": 7}}, True, 14),
+        ("s3:https://s3.example.com/bucket", {}, False, None),
+    ],
+)
+def test_a_repository_on_a_disk_of_this_host_needs_room_there(
+    plan: Plan, name: str, known: dict[str, Any], is_point: bool, added: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it is on the disk of the database, which stops when that is full."""
+    engine, repository = FakeEngine(), FakeRepository()
+    repository.name = name or str(plan.directory / "repository/not/yet")
+    here = {"repository": repository.name} if known.get("good", LAST)["repository"] == LAST["repository"] else {}
+    for kind in ("good", "point"):
+        if kind in known:
+            note(plan.home, kind, {**known[kind], **here})
+    if "restored" in known:
+        found_points(plan.home, repository.name, "f" * 64)
+    monkeypatch.setattr(FakeStore, "stored", lambda _: 30 * GIB)
+    free = shutil.disk_usage("/")._replace(free=process.SPARE + (added or 0) + 5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr(FakeEngine, "root", lambda _: plan.directory)
+    check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=5)], is_point=is_point)
+    if added is None:
+        return
+    words = rf"{'a point' if is_point else 'a backup'} with what it adds to {repository.name} \(backup_repository\)"
+    with pytest.raises(BackupError, match=words):
+        check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=6)], is_point=is_point)
+
+
+@pytest.mark.parametrize("command", ["create", "point"])
+def test_nothing_is_saved_while_a_rotation_is_unfinished(
+    plan: Plan, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some of the stores may have the new secrets by then, and no restore could know which."""
+    told = {"repository": "/r", "environment": {}, "key": KEY, "installation": "", "trigger_version": "v4.2.0"}
+    told |= {"secrets_file": str(plan.secrets_file), "run_lock": str(tmp_path / "run")}
+    (tmp_path / "backup/repository.json").write_text(json.dumps(told))
+    done: list[str] = []
+
+    def save(*_: object) -> dict[str, str]:
+        done.append(command)
+        return {}
+
+    monkeypatch.setattr(program, command, save)
+    monkeypatch.setattr(program, "stores_of", lambda *_: [])
+    new = {"encryption_key": "2" * 32}
+    _secret_rotation.store(
+        str(plan.secrets_file), _secret_rotation.Rotation(_secret_rotation.BEGUN, {"encryption_key": KEY}, new)
+    )
+    assert program.main(["--directory", str(tmp_path), command]) == 1
+    assert "A rotation of secrets is not complete" in capsys.readouterr().err
+    assert done == []
+    _secret_rotation.commit(str(plan.secrets_file), _secret_rotation.look(str(plan.secrets_file)))
+    assert program.main(["--directory", str(tmp_path), command]) == 0
+    assert done == [command]

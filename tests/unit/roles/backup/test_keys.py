@@ -15,7 +15,7 @@ import pytest
 from trigger_backup import __main__ as program
 from trigger_backup.keys import Keys
 from trigger_backup.plan import Target, identity, known_identity
-from trigger_backup.process import BackupError, Shell
+from trigger_backup.process import TOO_SLOW, BackupError, Shell
 
 OLD, NEW = "old-key-0123456789", "new-key-9876543210"
 
@@ -27,6 +27,9 @@ class Restic(Shell):
         self.keys = list(keys)
         self.there = exists
         self.deaf = False
+        # Key -> exit code of calls with it, at once and once a key was removed.
+        self.lost: dict[str, int] = {}
+        self.lost_after_removal: dict[str, int] = {}
         self.calls: list[str] = []
 
     def run(self, words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -35,6 +38,8 @@ class Restic(Shell):
         key = options["environment"]["RESTIC_PASSWORD"]
         if not self.there:
             return subprocess.CompletedProcess(list(words), 1, b"", b"stat /x/config: no such file or directory")
+        if key in self.lost:
+            return subprocess.CompletedProcess(list(words), self.lost[key], b"", b"dial tcp: i/o timeout")
         if key not in self.keys:
             return subprocess.CompletedProcess(list(words), 1, b"", b"Fatal: wrong password or no key found")
         answer = b""
@@ -51,6 +56,7 @@ class Restic(Shell):
             assert self.keys[number] != key, "restic refuses to remove the key that is in use"
             if not self.deaf:
                 del self.keys[number]
+            self.lost = self.lost_after_removal
         return subprocess.CompletedProcess(list(words), 0, answer, b"")
 
 
@@ -86,6 +92,27 @@ def test_a_key_that_does_not_open_it_ends_it(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="The new key does not open"):
         keys(restic, tmp_path).add(NEW)
     assert restic.keys == [OLD]
+
+
+@pytest.mark.parametrize("code", [1, TOO_SLOW, 137])
+def test_a_key_that_could_not_be_tried_does_not_count_as_removed(tmp_path: Path, code: int) -> None:
+    """The network, for example: the old key may still open the repository."""
+    restic = Restic(OLD, NEW)
+    restic.lost = {OLD: code}
+    with pytest.raises(BackupError, match="cannot be read"):
+        keys(restic, tmp_path, NEW).remove(OLD)
+    with pytest.raises(BackupError, match="cannot be read"):
+        keys(restic, tmp_path, NEW).add(OLD)
+    # It is lost after the removal only.
+    restic.lost = {}
+    restic.lost_after_removal = {OLD: code}
+    with pytest.raises(BackupError, match="cannot be read"):
+        keys(restic, tmp_path, NEW).remove(OLD)
+
+
+def test_a_repository_that_is_gone_does_not_count_as_closed(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="any more"):
+        keys(Restic(exists=False), tmp_path).opens(OLD)
 
 
 def test_the_key_of_backups_is_never_removed(tmp_path: Path) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trigger_backup import points, receive
+import yaml
+from jinja2 import Environment
+from trigger_backup import create, points, process, receive
 from trigger_backup.__main__ import point_stores
-from trigger_backup.create import found_points, results
+from trigger_backup.create import PAUSED, found_points, results
 from trigger_backup.engine import Engine
 from trigger_backup.objects import Objects
 from trigger_backup.plan import Plan, plan_of
@@ -27,8 +30,10 @@ from trigger_backup.recovery import await_end, data_folder, put_log, recover
 from trigger_backup.repository import POINT, Repository, Snapshot, seconds_of, snapshot_of, unwanted, usable
 from trigger_backup.restore import told, whole
 from trigger_backup.stores import Facts, Store
-from trigger_backup.verify import paths_of
+from trigger_backup.verify import paths_of, verify
 from trigger_backup.wal import Base, Log, Position, base_of, needed, number_of, segment_name
+
+from testbed.common import ROOT
 
 MIB = 2**20
 SEGMENT = 16 * MIB
@@ -317,7 +322,7 @@ class FakeSession(Session):
     def __init__(self, server: Server) -> None:
         self.server = server
 
-    def ask(self, text: str) -> list[str]:
+    def ask(self, text: str, seconds: float = 0.0, until: float = math.inf) -> list[str]:
         self.server.asked.append(text)
         return [self.server.lsn, "0/7000100"] if "restore_point" in text else ["1"]
 
@@ -405,6 +410,48 @@ def test_a_point_stops_nothing_and_names_what_it_lacks(plan: Plan, server: Serve
     assert results(plan.home)["point"] == result
     assert {"time", "snapshot", "seconds", "bytes", "bytes_added", "repository"} <= set(result)
     assert "point_failed" not in results(plan.home)
+
+
+@pytest.mark.parametrize("wanted", ["point", "verify"])
+def test_a_point_and_a_test_start_a_webapp_that_was_left_stopped(
+    plan: Plan, server: Server, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may wait for a backup that is killed, and are under way before that can start the webapp itself."""
+    calls: list[str] = []
+
+    class Held(FakeStore):
+        def prepare(self) -> None:
+            raise BackupError("it broke")
+
+        def release(self) -> None:
+            calls.append("release")
+
+    class Broken(FakeRepository):
+        def check(self, percent: int) -> None:
+            raise BackupError("it broke")
+
+    monkeypatch.setattr(create, "start", lambda *_: calls.append("start"))
+    (plan.home / PAUSED).touch()
+    found_points(plan.home, "/r", "f1")
+    backup = Snapshot("f1", "", "", ())
+    actions: dict[str, Callable[[], Any]] = {
+        "point": lambda: make(plan, server, Broken(), Held()),
+        "verify": lambda: verify(plan, server, Broken(), backup, lambda *_: [Held()], lambda _: None),
+    }
+    with pytest.raises(BackupError, match="it broke"):
+        actions[wanted]()
+    assert calls[:2] == ["start", "release"]
+    assert not (plan.home / PAUSED).exists()
+
+
+@pytest.mark.parametrize("name", ["trigger-backup", "trigger-backup-verify"])
+def test_the_start_of_the_webapp_after_a_kill_has_no_limit_of_systemd(name: str) -> None:
+    """Its own would end the start of a slow webapp after 90 s."""
+    role = ROOT / "roles/backup"
+    unit = yaml.safe_load((role / "vars/main/main.yml").read_text())["__backup_timers"][name]
+    template = Environment().from_string((role / "templates/unit.service.j2").read_text())
+    lines = template.render(unit=unit, __backup_command="run").splitlines()
+    assert {"TimeoutStartSec=infinity", "TimeoutStopSec=infinity", "ExecStopPost=run resume"} <= {*lines}
 
 
 def test_before_the_first_backup_there_is_no_point(plan: Plan, server: Server) -> None:
@@ -671,6 +718,32 @@ def test_a_session_answers_line_by_line_and_says_why_it_ended() -> None:
     assert session.ask("echo a\necho b") == ["a", "b"]
     with pytest.raises(BackupError, match="Redis does not answer: it ended"):
         session.ask("fail")
+    session.close()
+
+
+@pytest.mark.parametrize("shown", ["", "echo part;", "printf part;"])
+def test_a_session_that_hangs_is_ended(shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its child holds the output, as a program in a container may."""
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.3)
+    session = Session(["sh", "-c", f"{shown} sleep 30 & wait; exit"], "echo", "Redis")
+    began = time.monotonic()
+    with pytest.raises(BackupError, match="Redis did not answer within 0 s"):
+        session.ask("a")
+    session.close()
+    assert time.monotonic() - began < 10
+    assert session.process.returncode != 0
+
+
+def test_an_answer_may_come_in_parts_and_may_take_longer_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.1)
+    session = Session(
+        ["sh", "-c", "read -r _; printf 'o'; sleep 0.5; printf 'ne\\r\\ntwo\\nEND_OF_ANSWER\\n'; read -r _; printf x"],
+        "echo",
+        "Redis",
+    )
+    assert session.ask("a", 20) == ["one", "two"]
+    with pytest.raises(BackupError, match="does not answer: x"):
+        session.ask("b", 20)
     session.close()
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trigger_backup.address import for_restic, ssh_words
 from trigger_backup.plan import Target
 from trigger_backup.process import BackupError, Shell
-from trigger_backup.repository import POINT, Repository, summary_of
+from trigger_backup.repository import ABSENT, POINT, REFUSED, Repository, summary_of
 
 OURS, THEIRS = "a" * 16, "b" * 16
 
@@ -85,6 +86,18 @@ def test_a_missing_repository_is_told_from_a_closed_one(error: str, found: bool 
     with pytest.raises(BackupError, match=found) as caught:
         repository(restic).exists()
     assert "hidden" not in str(caught.value)
+
+
+def test_a_lock_that_was_left_hides_no_repository() -> None:
+    """It is asked for before the locks of interrupted runs are removed."""
+
+    class Locked(Restic):
+        def run(self, words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+            done = super().run(words, **options)
+            error = b"" if "--no-lock" in words else b"unable to create lock: repository is already locked exclusively"
+            return subprocess.CompletedProcess(done.args, 1 if error else 0, done.stdout, error)
+
+    assert repository(Locked()).exists()
 
 
 def test_the_latest_backup_of_the_installation_is_chosen() -> None:
@@ -176,3 +189,97 @@ def test_a_backup_says_its_key_only_where_that_is_another_one() -> None:
     repository(restic).save(["/x"], OURS, 1.0, key=OURS)
     repository(restic).save(["/x"], OURS, 1.0, key=THEIRS)
     assert [f"key={THEIRS}" in call for call in restic.calls] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("rest:https://host:8000/path/", "rest:https://b%3Aa:p%2Fw%40%23@host:8000/path/"),
+        ("rest:http://host", "rest:http://b%3Aa:p%2Fw%40%23@host"),
+        ("s3:https://host/bucket", "s3:https://host/bucket"),
+        ("/rest://x", "/rest://x"),
+    ],
+)
+def test_a_login_of_a_rest_server_is_in_the_address_that_restic_gets(name: str, address: str) -> None:
+    """The restic of Debian 12 takes it from nowhere else; the environment is the only place in which it stands."""
+    login = {"RESTIC_REST_USERNAME": "b:a", "RESTIC_REST_PASSWORD": "p/w@#"}
+    assert for_restic(name, login) == address
+    assert for_restic(name, {}) == name
+
+
+def test_a_login_in_an_address_is_in_no_message() -> None:
+    restic = Restic(cat=(1, "", "Fatal: parse rest:http://backups:pass%2Fword%40x@host/: failed for pass/word@x"))
+    target = Target(
+        "rest:http://host/", {"RESTIC_REST_USERNAME": "backups", "RESTIC_REST_PASSWORD": "pass/word@x"}, "secret-key",
+        "", "", Path("/secrets.json"), Path("/run.lock"),
+    )  # fmt: skip
+    with pytest.raises(BackupError, match="cannot be read") as caught:
+        Repository(restic, target, Path("/cache")).exists()
+    assert "word" not in str(caught.value)
+    assert restic.environment["RESTIC_REPOSITORY"] == "rest:http://backups:pass%2Fword%40x@host/"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sftp:anna@host:/srv/backup", "-l anna host"),
+        ("sftp:host:backup", "host"),
+        ("sftp://anna@host:2222//srv/backup", "-p 2222 -l anna host"),
+        ("sftp://host/backup", "host"),
+        ("sftp://anna@[fd00::1]:2222//srv", "-p 2222 -l anna fd00::1"),
+        ("rest:https://host/", None),
+        ("/srv/sftp:x:y", None),
+    ],
+)
+def test_the_login_of_sftp_is_tried_as_restic_does(name: str, words: str | None) -> None:
+    assert ssh_words(name) == (["ssh", *words.split(), "-s", "sftp"] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Stat(<config/>) returned error, retrying after 1s: The specified bucket does not exist", False),
+        ("Stat(<config/>) returned error, retrying after 1s: connect: connection refused", "cannot be read.*refused"),
+        ("", r"cannot be read.*gave no answer within 0 s\.$"),
+    ],
+)
+def test_a_repository_that_gives_no_answer_is_told_by_what_was_said_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: bool | str
+) -> None:
+    (tmp_path / "restic").write_text(f'#!/bin/sh\necho "{said}" >&2\nexec sleep 60\n')
+    (tmp_path / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("trigger_backup.repository.LOOK_SECONDS", 0.5)
+    target = Target("s3:http://host/b", {}, "secret-key", "", "", Path("/secrets.json"), Path("/run.lock"))
+    place = Repository(Shell(), target, tmp_path / "cache")
+    if isinstance(found, bool):
+        assert place.exists() is found
+        return
+    with pytest.raises(BackupError, match=found):
+        place.exists()
+
+
+@pytest.mark.parametrize(
+    ("login", "told"),
+    [
+        ("echo 'Permission denied (publickey).' >&2; exit 255", "ssh says: Permission denied.*without a question"),
+        ("exec sleep 60", "ssh gave no answer within 0.3 s, either"),
+    ],
+)
+def test_ssh_is_asked_why_sftp_gives_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str, told: str
+) -> None:
+    for name, script in {"restic": "exec sleep 60", "ssh": login}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("trigger_backup.repository.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("trigger_backup.repository.LOGIN_END_SECONDS", 0.3)
+    target = Target("sftp:anna@host:/srv", {}, "secret-key", "", "", Path("/secrets.json"), Path("/run.lock"))
+    with pytest.raises(BackupError, match=f"restic gave no answer within 0 s.*{told}"):
+        Repository(Shell(), target, tmp_path / "cache").exists()
+
+
+def test_exit_codes_of_a_newer_restic_tell_without_words() -> None:
+    assert repository(Restic(cat=(12, "", ""))).access() == REFUSED
+    assert repository(Restic(cat=(10, "", ""))).access() == ABSENT

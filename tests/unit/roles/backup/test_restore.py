@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ from typing import Any
 import pytest
 from trigger_backup.create import BASE, base_backup, found_points
 from trigger_backup.engine import Engine
-from trigger_backup.plan import FORMAT, Plan
+from trigger_backup.files import Installation
+from trigger_backup.plan import FORMAT, Plan, plan_of
 from trigger_backup.process import BackupError, Shell
-from trigger_backup.repository import Repository, Snapshot
+from trigger_backup.repository import Repository, Snapshot, usable
 from trigger_backup.restore import Restore, check_manifest, number
-from trigger_backup.stores import Store
+from trigger_backup.stores import Files, Store
+from trigger_backup.verify import Trial
 
 from tests.unit.roles.backup.folders import FolderEngine
 
 ID = "c" * 64
+# Opens the repository; the backup is from before it was replaced.
+KEY = "new key"
 
 
 class FakeEngine(FolderEngine):
@@ -36,6 +41,7 @@ class FakeRepository(Repository):
 
     def __init__(self, directory: Path, version: str = "v4.2.0") -> None:
         self.name = "/r"
+        self.key = KEY
         self.directory = directory
         self.version = version
         self.stage = directory / "backup/stage"
@@ -57,8 +63,11 @@ class FakeRepository(Repository):
 
     def fetch(self, snapshot: Snapshot, folder: Path, included: Any = ()) -> None:
         stage = folder / str(self.stage).lstrip("/")
-        (stage / "files").mkdir(parents=True)
-        (stage / "files/secrets.json").write_text(json.dumps({"encryption_key": "old"}))
+        inside = self.directory in self.secrets_file.parents
+        place = str(self.secrets_file.relative_to(self.directory)) if inside else self.secrets_file.name
+        secrets = stage / "files" / place
+        secrets.parent.mkdir(parents=True)
+        secrets.write_text(json.dumps({"encryption_key": "old", "backup_key": "old key"}))
         plan = {
             "name": "n", "collection_version": "0", "trigger_version": "v4.2.0", "directory": str(self.directory),
             "secrets_file": str(self.secrets_file), "webapp_container": "c",
@@ -90,7 +99,7 @@ class Host:
         self.fail: list[str] = []
         self.secrets_file = self.directory / "secrets.json"
         if installed:
-            (self.directory / "secrets.json").write_text(json.dumps({"encryption_key": "new"}))
+            (self.directory / "secrets.json").write_text(json.dumps({"encryption_key": "new", "backup_key": KEY}))
             (self.volumes / "data").mkdir()
             (self.volumes / "data/data").write_text("new data")
         self.engine = FakeEngine(self.volumes)
@@ -150,6 +159,35 @@ def test_a_backup_is_restored_and_accepted(host: Host) -> None:
     assert host.traces == set()
     assert host.points_of == ID[:8]
     assert not host.restoring.accept()
+
+
+def test_workers_reach_nothing_while_data_is_replaced(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go on asking. Whatever answers them is gone before the first change, and comes back with the deployment."""
+    looks: list[list[str]] = []
+    steps = {"set_aside": Restore.set_aside, "put_files": Restore.put_files, "restore_stores": Restore.restore_stores}
+    for name, step in steps.items():
+
+        def look(self: Restore, *given: Any, step: Any = step) -> None:
+            looks.append(list(host.engine.removed))
+            step(self, *given)
+
+        monkeypatch.setattr(Restore, name, look)
+    host.restore(replace=True)
+    # Addresses first: no request of a worker is answered by half of an installation.
+    assert looks == [["trigger-gateway", "trigger-registry", "trigger-webapp"]] * 3
+    assert host.restoring.accept()
+    # The worker of the control host stays as those of other hosts do.
+    assert host.engine.removed == looks[0]
+
+
+def test_points_after_a_restored_point_belong_to_its_backup(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ClickHouse a point has everything itself. Points of a point are neither listed nor kept."""
+    point = Snapshot("d" * 64, "2026", "i" * 16, (str(host.directory / "backup/stage"),), 2.0, ID[:8], point=True)
+    backups = FakeRepository.states
+    monkeypatch.setattr(FakeRepository, "states", lambda *given: [*backups(*given), point])
+    assert host.restore(replace=True, wanted=point.short)["text"].startswith("The point dddddddd is restored")
+    later = Snapshot("e" * 64, "2026", "i" * 16, (), 3.0, host.points_of, point=True)
+    assert usable([*FakeRepository(host.directory).states(), later])[-1] == later
 
 
 def test_nothing_is_replaced_unasked(installed: Host) -> None:
@@ -223,6 +261,23 @@ def test_half_of_a_store_is_removed_before_its_service_starts(installed: Host, m
     assert [path.name for path in (installed.volumes / "data").iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize(
+    ("place", "words"), [("", "images is not complete: images/text is missing"), ("elsewhere", "")]
+)
+def test_a_file_that_the_backup_lacks_is_named(
+    installed: Host, place: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other one is a fault of this host."""
+
+    def reads(store: FakeStore, service: Any, files: Files, facts: Any) -> None:
+        if store.name == "images":
+            (Path(place or files.stage) / "images/text").read_bytes()
+
+    monkeypatch.setattr(FakeStore, "restore", reads)
+    with pytest.raises(BackupError if words else FileNotFoundError, match=words or "elsewhere"):
+        installed.restore(replace=True)
+
+
 def test_containers_go_without_the_files_of_their_projects(installed: Host) -> None:
     (installed.directory / "secrets.json").unlink()
     installed.restore(replace=True)
@@ -257,13 +312,65 @@ def test_a_secrets_file_elsewhere_is_restored_and_brought_back(tmp_path: Path) -
     outside = tmp_path / "etc/secrets.json"
     host.secrets_file = outside
     host.restore()
-    assert json.loads(outside.read_text()) == {"encryption_key": "old"}
+    assert json.loads(outside.read_text()) == {"encryption_key": "old", "backup_key": KEY}
     host.restoring.accept()
     outside.write_text(json.dumps({"encryption_key": "newer"}))
     host.restore(replace=True)
-    assert json.loads(outside.read_text()) == {"encryption_key": "old"}
+    assert json.loads(outside.read_text()) == {"encryption_key": "old", "backup_key": KEY}
     host.restoring.undo(discard=True)
     assert json.loads(outside.read_text()) == {"encryption_key": "newer"}
+
+
+def test_a_secrets_file_in_a_subfolder_is_restored_and_brought_back(tmp_path: Path) -> None:
+    host = Host(tmp_path, False)
+    host.secrets_file = host.directory / "private/secrets.json"
+    host.secrets_file.parent.mkdir()
+    host.secrets_file.write_text(json.dumps({"encryption_key": "newer"}))
+    host.restore(replace=True)
+    assert json.loads(host.secrets_file.read_text()) == {"encryption_key": "old", "backup_key": KEY}
+    host.restoring.undo(discard=True)
+    assert json.loads(host.secrets_file.read_text()) == {"encryption_key": "newer"}
+
+
+@pytest.mark.parametrize("place", ["trigger/secrets.json", "trigger/private/keys/secrets.json", "etc/own.json"])
+def test_a_test_and_a_restore_find_the_secrets_where_a_backup_puts_them(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path, True)
+    repository = FakeRepository(host.directory)
+    repository.secrets_file = tmp_path / place
+    repository.secrets_file.parent.mkdir(parents=True, exist_ok=True)
+    repository.secrets_file.write_text(json.dumps({"encryption_key": "of the backup"}))
+    repository.fetch(repository.snapshots()[0], tmp_path / "source")
+    (plan_file,) = (tmp_path / "source").rglob("plan.json")
+    plan = plan_of(Path(shutil.copy2(plan_file, host.directory / "backup")))
+
+    def fetch(_repository: FakeRepository, _snapshot: Snapshot, folder: Path, included: Any = ()) -> None:
+        Installation(plan).snapshot()
+        shutil.copytree(plan.stage, folder / str(plan.stage).lstrip("/"))
+
+    found: list[Mapping[str, str]] = []
+
+    def stores(_plan: Plan, _engine: Engine, secrets: Mapping[str, str]) -> Sequence[Any]:
+        found.append(secrets)
+        return [FakeStore("files", []), FakeStore("images", [])]
+
+    monkeypatch.setattr(FakeRepository, "fetch", fetch)
+    monkeypatch.setattr(host.engine, "volumes", lambda _prefix: [])
+    monkeypatch.setattr(host, "stores", stores)
+    Trial(plan, host.engine, stores, lambda _: None).run(repository, repository.snapshots()[0])
+    host.restoring.run(repository, repository.snapshots()[0], "v4.5.12", True)
+    assert found == [{"encryption_key": "of the backup"}] * 2
+
+
+def test_the_key_of_the_repository_outlives_an_older_backup(host: Host) -> None:
+    """The key of that time opens nothing any more, and what is replaced has the last copy of the present one."""
+    before = host.secrets_file.read_text() if host.secrets_file.exists() else ""
+    host.restore(replace=True)
+    assert json.loads(host.secrets_file.read_text()) == {"encryption_key": "old", "backup_key": KEY}
+    assert host.secrets_file.stat().st_mode & 0o777 == 0o600
+    host.restoring.undo(discard=True)
+    assert (host.secrets_file.read_text() if host.secrets_file.exists() else "") == before
 
 
 def test_an_empty_host_is_empty_again(tmp_path: Path) -> None:
@@ -306,6 +413,48 @@ def test_an_undo_that_is_interrupted_loses_nothing(installed: Host, monkeypatch:
     assert installed.state == NEW
 
 
+def ends(*_: Any) -> None:
+    """The power is gone."""
+    raise KeyboardInterrupt
+
+
+def test_an_undo_that_was_killed_goes_on_and_nothing_else_does(
+    installed: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of what was replaced is back: as an accepted restore, the installation would lose the rest."""
+    installed.restore(replace=True)
+    monkeypatch.setattr(shutil, "move", ends)
+    with pytest.raises(KeyboardInterrupt):
+        installed.restoring.undo(discard=True)
+    monkeypatch.undo()
+    with pytest.raises(BackupError, match=r"being undone\. Finish that: .*trigger-backup undo"):
+        installed.restore()
+    with pytest.raises(BackupError, match=r"being undone\. Finish that: .*trigger-backup undo"):
+        installed.restoring.accept()
+    assert installed.restoring.undo(discard=False)
+    assert installed.state == NEW
+    assert installed.traces == set()
+
+
+def test_a_volume_has_its_mode_after_a_kill_in_the_middle(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres starts with none but its own."""
+    (installed.volumes / "data").chmod(0o700)
+    real = shutil.move
+    (installed.volumes / "data/second").touch()
+
+    def half(source: str, target: str) -> None:
+        monkeypatch.setattr(shutil, "move", ends)
+        real(source, target)
+
+    monkeypatch.setattr(shutil, "move", half)
+    with pytest.raises(KeyboardInterrupt):
+        installed.restore(replace=True)
+    monkeypatch.undo()
+    assert installed.restoring.undo(discard=False)
+    assert installed.state == NEW
+    assert (installed.volumes / "data").stat().st_mode & 0o7777 == 0o700
+
+
 def test_a_complete_restore_is_not_repeated(host: Host) -> None:
     """The deployment that comes after it failed, and the playbook is started again."""
     host.restore(replace=True)
@@ -339,6 +488,40 @@ def test_a_backup_of_something_newer_is_refused(facts: dict[str, Any], words: st
     check_manifest(manifest(), snapshot, "v4.9.0")
     with pytest.raises(BackupError, match=words):
         check_manifest(manifest(**facts), snapshot, "v4.9.0")
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted", "refused"),
+    [
+        ({"version": "17.6 (Debian 17.6-1.pgdg12+1)"}, "18", True),
+        ({"version": "18.1"}, "17", True),
+        ({"version": "17.6", "mark": "m"}, "17", False),
+        ({"version": "17.6"}, "", False),  # external, or an image without a version in its name
+        ({}, "17", False),
+        (None, "17", False),
+    ],
+)
+def test_data_of_another_postgres_is_refused_before_anything_is_stopped(
+    installed: Host, facts: Mapping[str, Any] | None, wanted: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The webapp would be deployed with an image that cannot read the data, and the old data is set aside by then."""
+    whole_manifest = FakeRepository.manifest
+
+    def told(repository: FakeRepository, snapshot: Snapshot) -> dict[str, Any]:
+        found = whole_manifest(repository, snapshot)
+        return {**found, "stores": {**found["stores"], **({} if facts is None else {"postgres": facts})}}
+
+    monkeypatch.setattr(FakeRepository, "manifest", told)
+    repository = FakeRepository(installed.directory)
+    chosen = repository.snapshots()[0]
+    if refused:
+        with pytest.raises(BackupError, match=rf"image is of {wanted}.*Set webapp_postgres_image to an image of"):
+            installed.restoring.run(repository, chosen, "v4.5.12", True, wanted)
+        assert installed.state == NEW
+        assert installed.engine.removed == []
+    else:
+        installed.restoring.run(repository, chosen, "v4.5.12", True, wanted)
+        assert installed.state == OLD
 
 
 def test_versions_are_compared_as_numbers() -> None:

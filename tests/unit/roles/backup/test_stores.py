@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trigger_backup import clickhouse, stores
 from trigger_backup import redis as redis_store
-from trigger_backup.aside import Aside
+from trigger_backup.aside import Aside, Change
 from trigger_backup.clickhouse import ClickHouse
 from trigger_backup.engine import Engine
 from trigger_backup.images import Images, copy_links, linked
-from trigger_backup.objects import Object, file_of, md5_of, same
+from trigger_backup.objects import Object, Objects, file_of, md5_of, same
 from trigger_backup.postgres import LAST, TOUCH, Postgres
-from trigger_backup.process import BackupError, Shell
+from trigger_backup.process import BackupError, Session, Shell
+from trigger_backup.redis import Redis
+from trigger_backup.sigv4 import Key
 from trigger_backup.stores import Files, differences
 
 
@@ -62,6 +67,15 @@ def test_a_whole_registry_is_found_whole(tmp_path: Path) -> None:
     digest = registry(tmp_path)
     assert list(linked(tmp_path / "docker/registry/v2/repositories")) == [("sha256", digest)]
     assert images().compare(FakeService(tmp_path), {"links": 1}) == []
+
+
+def test_the_first_backup_stores_the_layers_of_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = images()
+    monkeypatch.setattr(store.engine, "folder", lambda _name: tmp_path)
+    assert store.stored() == 0  # nothing was ever pushed
+    digest = registry(tmp_path, b"x" * 4096)
+    assert store.stored() == 4096 + len(f"sha256:{digest}")
+    assert store.size() == 0  # they are not copied
 
 
 @pytest.mark.parametrize(("damage", "words"), [("cut", "is damaged"), ("gone", "is missing"), ("unlinked", "0 links")])
@@ -156,6 +170,67 @@ def test_a_clickhouse_that_may_not_write_backups_is_refused_before_the_pause(tmp
     store.prepare()
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_merges_are_stopped_for_no_longer_than_the_webapp(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, exact: bool
+) -> None:
+    """A BACKUP may take hours. The webapp writes meanwhile, and a server with too many parts refuses that."""
+    store = ClickHouse(Engine(Shell()), CLICKHOUSE, "")
+    asked: list[str] = []
+
+    def ask(_container: str, statement: str) -> list[list[str]]:
+        asked.append(statement)
+        answers = {
+            "SELECT DISTINCT": [["trigger_dev"]],
+            "SELECT concat": [["trigger_dev.runs", "2"]],
+            "SELECT toString": [["2026-01-31 12:00:00.000000"]],
+            "BACKUP": [["operation"]],
+            "SELECT status": [["BACKUP_CREATED" if exact else "CREATING_BACKUP", ""]],
+        }
+        return next((rows for words, rows in answers.items() if statement.startswith(words)), [])
+
+    monkeypatch.setattr(store, "ask", ask)
+    monkeypatch.setattr(store, "release", lambda: None)
+    monkeypatch.setattr(clickhouse, "HOLD_SECONDS", 0.1)
+    store.snapshot()
+    merges = [statement for statement in asked if "MERGES" in statement]
+    assert merges == ["SYSTEM STOP MERGES", "SYSTEM START MERGES"]
+    assert asked.index("SYSTEM STOP MERGES") < next(i for i, each in enumerate(asked) if "concat" in each)
+    assert asked[-1] == "SYSTEM START MERGES"
+    assert store.exact == exact
+
+
+def test_a_clickhouse_that_hangs_in_the_pause_is_not_waited_for_longer_than_the_webapp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes the connection, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(clickhouse, "PORT", server.getsockname()[1])
+        store = ClickHouse(Engine(Shell()), CLICKHOUSE, "")
+        store.addresses["c"] = "127.0.0.1"
+        monkeypatch.setattr(store, "release", lambda: None)
+        monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.5)
+        began = time.monotonic()
+        with pytest.raises(BackupError, match=r"ClickHouse \(c\) did not answer within"), stores.limited([store]):
+            store.snapshot()
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["Redis", "Postgres"])
+def test_sessions_of_the_stores_end_with_the_pause(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    session = Session(["sleep", "60"], "ECHO", name)
+    engine = Engine(Shell())
+    redis = Redis(engine, {"container": "c", "volume": "v"})
+    store: Redis | Postgres = redis if name == "Redis" else Postgres(engine, POSTGRES)
+    store.session = session
+    monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(BackupError, match=f"{name} did not answer within"), stores.limited([store]):
+        store.snapshot()
+    assert time.monotonic() - began < 5
+    session.close()
+
+
 # -- Postgres ----------------------------------------------------------------------------------------------------------
 
 POSTGRES = {"container": "c", "user": "postgres", "database": "main", "slots": ["runs"]}
@@ -243,6 +318,40 @@ def test_an_object_is_recognised_by_its_md5(tmp_path: Path) -> None:
     assert not same(tmp_path / "b", md5_of(tmp_path / "b"), Object("b", 7, tag))
 
 
+class Bucket:
+    """Keeps what is put."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, bytes] = {}
+
+    def objects(self) -> list[Object]:
+        return [Object(name, len(each), hashlib.md5(each).hexdigest()) for name, each in self.found.items()]
+
+    def put(self, name: str, content: bytes) -> None:
+        self.found[name] = content
+
+
+def test_a_copy_without_its_objects_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"container": "o", "bucket": "b", "region": "r", "script": "s"}
+    store, bucket = Objects(Database(), row, Key("a", "s")), Bucket()
+    monkeypatch.setattr(store, "reach", lambda _container: bucket)
+    files, service = Files(tmp_path, Path("/stage")), FakeService(tmp_path)
+    files.stage.mkdir()
+    contents = {"a": b"1", "b/c": b"2"}
+    index = {name: [1, hashlib.md5(each).hexdigest()] for name, each in contents.items()}
+    (files.stage / "objects.json").write_text(json.dumps(index))
+    for name, content in contents.items():
+        with pytest.raises(BackupError, match=r"of 2 objects are missing, such as .*playbook backup_list"):
+            store.restore(service, files, {})
+        assert bucket.found == {}
+        place = file_of(files.stage / "objects", name)
+        place.parent.mkdir(parents=True)
+        place.write_bytes(content)
+    store.restore(service, files, {})
+    assert bucket.found == contents
+    assert store.compare(service, {"objects": 2}) == []
+
+
 @pytest.mark.parametrize("name", ["../x", "a//b", "/etc/passwd", "a/./b", "x" * 900, "a/.b.new"])
 def test_any_name_of_an_object_has_a_file(tmp_path: Path, name: str) -> None:
     """Tasks choose the names: none of them may end the backup, or leave the folder."""
@@ -321,6 +430,19 @@ def test_services_on_their_own_have_neither_ports_nor_neighbours(tmp_path: Path,
     labels = engine.made[f"{prefix}trigger_redis_data"]
     assert ("com.docker.compose.project=trigger-webapp" in labels) == (not prefix)
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_service_may_get_another_image_with_its_volume_elsewhere(tmp_path: Path) -> None:
+    here = tmp_path / "webapp"
+    here.mkdir()
+    aside = Aside(FakeEngine(), "own", tmp_path / "aside", 5)
+    change = Change("redis:9", "/elsewhere", {"PLACE": "/elsewhere"})
+    aside.write(here, ["trigger-redis"], (Path("/opt/trigger"), tmp_path), {"trigger-redis": change})
+    (row,) = json.loads((tmp_path / "aside/compose.json").read_text())["services"].values()
+    assert (row["image"], row["environment"]) == ("redis:9", {"PLACE": "/elsewhere"})
+    places = {mount["source"]: mount["target"] for mount in row["volumes"] if mount["type"] == "volume"}
+    assert places == {"trigger_redis_data": "/elsewhere"}
+    assert str(tmp_path / "webapp/redis.conf") in [mount["source"] for mount in row["volumes"]]
 
 
 def test_differences_are_named() -> None:

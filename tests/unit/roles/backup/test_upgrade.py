@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from trigger_backup import upgrade
-from trigger_backup.aside import Aside
+from trigger_backup.aside import Aside, Change
 from trigger_backup.plan import Plan
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.restore import move
@@ -21,6 +22,7 @@ from tests.unit.roles.backup.folders import FolderEngine
 VOLUME, KEPT = "trigger_postgres_data", "trigger_postgres_old_data"
 NEW = "docker.io/library/postgres:17.6-bookworm"
 OLD = "docker.io/library/postgres:15.14-bookworm"
+FOLDER = "/var/lib/postgresql"
 WEBAPP, ELECTRIC, POSTGRES = "webapp", "electric", "trigger-postgres"
 
 
@@ -122,9 +124,9 @@ class Host:
 
         class FakeAside(Aside):
             def up(
-                self, source: Path, services: Sequence[str], moved: Any, images: Mapping[str, str] | None = None
+                self, source: Path, services: Sequence[str], moved: Any, changes: Mapping[str, Change] | None = None
             ) -> None:
-                assert images == {POSTGRES: NEW}
+                assert changes == {POSTGRES: Change(NEW, FOLDER, {"PGDATA": FOLDER})}
                 host.engine.make_volume(self.prefix + VOLUME)
                 host.may_fail("start")
 
@@ -144,7 +146,7 @@ class Host:
 
     @property
     def upgrading(self) -> Upgrade:
-        row = {"volume": VOLUME, "service": POSTGRES}
+        row = {"volume": VOLUME, "service": POSTGRES, "folder": FOLDER}
         plan = Plan(
             "n", "0", "v4.2.0", self.directory, self.directory / "secrets.json", WEBAPP, 1, False, {"postgres": row},
             {}, {}, 0,
@@ -157,6 +159,9 @@ class Host:
     def major(self, volume: str = VOLUME) -> str:
         path = self.volumes / volume / "PG_VERSION"
         return path.read_text().strip() if path.exists() else ""
+
+    def mode(self, volume: str) -> int:
+        return (self.volumes / volume).stat().st_mode & 0o7777
 
     @property
     def is_as_before(self) -> bool:
@@ -198,9 +203,19 @@ def test_accepted_the_old_data_is_removed(host: Host) -> None:
     assert not host.upgrading.accept()
 
 
-def test_a_dry_run_only_looks(host: Host) -> None:
-    assert host.run(check=True) == {"changed": True, "from": "15", "to": "17"}
+@pytest.mark.parametrize(
+    ("image", "major"), [(NEW, "17"), (f"{NEW}@sha256:1", "17"), ("localhost:5000/postgres:latest", "")]
+)
+def test_a_dry_run_only_looks_and_pulls_nothing(host: Host, image: str, major: str) -> None:
+    assert host.run(image, check=True) == {"changed": True, "from": "15", "to": major}
+    assert host.engine.fake.pulled == []
     assert host.is_as_before
+
+
+def test_a_dry_run_refuses_an_older_image_that_is_not_there(host: Host) -> None:
+    with pytest.raises(BackupError, match=r"older\. Postgres cannot go back"):
+        host.run("docker.io/library/postgres:14.1", check=True)
+    assert host.engine.fake.pulled == []
 
 
 @pytest.mark.parametrize("step", ["dump", "start", "restore"])
@@ -244,6 +259,11 @@ def test_a_webapp_that_was_stopped_stays_so(host: Host) -> None:
     assert WEBAPP not in host.engine.up
 
 
+def ends(*_: Any) -> None:
+    """The power is gone."""
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("moves", [0, 1])
 @pytest.mark.parametrize("back", [False, True])
 def test_what_is_killed_in_the_middle_goes_on_or_back(
@@ -251,6 +271,7 @@ def test_what_is_killed_in_the_middle_goes_on_or_back(
 ) -> None:
     real = move
     left = [moves]
+    (host.volumes / VOLUME).chmod(0o700)
 
     def half(source: Path, target: Path) -> None:
         """One file only, and then the power is gone."""
@@ -262,7 +283,9 @@ def test_what_is_killed_in_the_middle_goes_on_or_back(
             real(source, target)
             return
         (source / "data").rename(target / "data")
-        raise KeyboardInterrupt
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "move", ends)
+            real(source, target)
 
     monkeypatch.setattr(upgrade, "move", half)
     with pytest.raises(KeyboardInterrupt):
@@ -275,14 +298,28 @@ def test_what_is_killed_in_the_middle_goes_on_or_back(
         assert host.upgrading.undo(discard=False)
         assert (host.major(), (host.volumes / VOLUME / "data").read_text()) == ("15", "rows")
         assert {path.name for path in host.volumes.iterdir()} == {VOLUME}
+        assert host.mode(VOLUME) == 0o700
     else:
         assert host.run()["changed"]
         assert (host.major(), host.major(KEPT)) == ("17", "15")
+        assert host.mode(KEPT) == 0o700
+
+
+def test_an_empty_volume_of_old_data_gives_no_mode_away(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the first file was moved: Docker has made the volume for root."""
+    (host.volumes / VOLUME).chmod(0o700)
+    monkeypatch.setattr(upgrade, "move", ends)
+    with pytest.raises(KeyboardInterrupt):
+        host.run()
+    monkeypatch.setattr(upgrade, "move", move)
+    assert host.upgrading.undo(discard=False)
+    assert {path.name for path in host.volumes.iterdir()} == {VOLUME}
+    assert (host.major(), host.mode(VOLUME)) == ("15", 0o700)
 
 
 def test_a_completed_upgrade_is_taken_back_only_when_asked_twice(host: Host) -> None:
     host.run()
-    with pytest.raises(BackupError, match="--discard"):
+    with pytest.raises(BackupError, match=r"ClickHouse would ignore later changes.*--discard"):
         host.upgrading.undo(discard=False)
     (host.volumes / VOLUME / "later").write_text("written since")
     assert host.upgrading.undo(discard=True)
@@ -349,7 +386,7 @@ def test_nothing_is_restored_into_the_middle_of_an_upgrade(host: Host) -> None:
     host.run()
     require_finished(host.home)
     host.upgrading.keep(done=["stop", "keep"])
-    with pytest.raises(BackupError, match="postgres_upgrade again, or take it back"):
+    with pytest.raises(BackupError, match="postgres_upgrade again, or undo it"):
         require_finished(host.home)
 
 
