@@ -22,6 +22,8 @@ SLACK_TEXT = (
     "{{ range .Alerts.Resolved }}Over: {{ or .Annotations.summary .Labels.alertname }}\n{{ end }}"
 )
 
+IMPLICIT_TLS_PORT = 465
+
 
 def _smtp(smtp: Mapping[str, Any], folder: str, files: dict[str, str]) -> dict[str, Any]:
     if not smtp.get("host"):
@@ -30,7 +32,8 @@ def _smtp(smtp: Mapping[str, Any], folder: str, files: dict[str, str]) -> dict[s
     found: dict[str, Any] = {
         "smtp_smarthost": f"{f'[{host}]' if ':' in host else host}:{smtp['port']}",
         "smtp_from": smtp["sender"],
-        "smtp_require_tls": bool(smtp["tls"]),
+        # It means STARTTLS. On this port Alertmanager speaks TLS from the start, and servers do not offer it again.
+        "smtp_require_tls": bool(smtp["tls"]) and int(smtp["port"]) != IMPLICIT_TLS_PORT,
     }
     if smtp.get("username"):
         files["smtp_password"] = str(smtp["password"])

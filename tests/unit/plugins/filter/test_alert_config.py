@@ -30,6 +30,15 @@ def test_an_address_of_ipv6_stands_in_brackets_before_its_port(host: str, told: 
     assert config["global"]["smtp_smarthost"] == told
 
 
+@pytest.mark.parametrize(
+    ("port", "tls", "starttls"),
+    [(587, True, True), ("587", True, True), (25, False, False), (465, True, False), ("465", True, False)],
+)
+def test_starttls_is_demanded_where_tls_does_not_come_first(port: int | str, tls: bool, starttls: bool) -> None:
+    config = alert_config([], "/etc/alertmanager", SMTP | {"port": port, "tls": tls})["config"]
+    assert config["global"]["smtp_require_tls"] is starttls
+
+
 def test_secrets_are_in_files() -> None:
     rows: list[dict[str, Any]] = [
         {"name": "mail", "mail_to": ["a@example.com", "b@example.com"], "resolved": False},
