@@ -57,7 +57,8 @@ def parts(told: Mapping[str, Any], run: Run, ask: Ask) -> Parts:
     }
     if told["postgres"]:
         asked = database.Database(run, told["postgres"])
-        found["runs"] = lambda: database.runs(asked)
+        found["waiting"] = lambda: database.waiting(asked)
+        found["ended"] = lambda: database.ended(asked)
         found["workers"] = lambda: database.workers(asked, told["workers"])
         found["slots"] = lambda: database.slots(asked, told["slots"], told["slot_lag_max_bytes"])
     if told["endpoints"] or told["certificates"]:

@@ -9,8 +9,7 @@ from typing import Any
 
 from .command import Run
 from .exposition import Sample
-from .runs import ENDED, WAITING
-from .runs import QUERY as RUNS
+from .runs import ENDED, ENDED_QUERY, WAITING, WAITING_QUERY
 from .slots import QUERY as SLOTS
 
 SECONDS = 8
@@ -44,16 +43,19 @@ class Database:
         return found
 
 
-def runs(database: Database) -> Iterator[Sample]:
-    """Count runs. A status that no run has is 0, so that what is over ends at once."""
-    found = {row["status"]: row for row in database.rows(RUNS)}
+def waiting(database: Database) -> Iterator[Sample]:
+    """Count runs that have not ended. A status that no run has is 0, so that what is over ends at once."""
+    found = {row["status"]: row for row in database.rows(WAITING_QUERY)}
     for status in WAITING:
         row = found.get(status, {"number": 0, "age": 0.0})
         yield Sample("trigger_runs", row["number"], {"status": status})
         yield Sample("trigger_runs_oldest_age_seconds", max(0.0, row["age"]), {"status": status})
+
+
+def ended(database: Database) -> Iterator[Sample]:
+    found = {row["status"]: row["number"] for row in database.rows(ENDED_QUERY)}
     for status in ENDED:
-        number = found[status]["number"] if status in found else 0
-        yield Sample("trigger_runs_ended_last_hour", number, {"status": status})
+        yield Sample("trigger_runs_ended_last_hour", found.get(status, 0), {"status": status})
 
 
 def workers(database: Database, expected: Sequence[tuple[str, str, float]]) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check impo
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Completed
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database import Database
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import duration
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._runs import ENDED, WAITING
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import task_run_info
 from ansible_collections.selfhosted.trigger_dev.plugins.modules.task_run_info import Parameters, look
 
@@ -18,15 +19,22 @@ def row(status: str, number: int, age: float = 1.0) -> dict[str, Any]:
     return {"status": status, "number": number, "age": age}
 
 
+def answer(stdin: str, rows: Sequence[dict[str, Any]], overdue: int = 0) -> Completed:
+    """Answer one query as the database does."""
+    if "delayUntil" in stdin:
+        return Completed(0, json.dumps([{"number": overdue}]), "")
+    wanted = ENDED if "completedAt" in stdin else WAITING
+    return Completed(0, json.dumps([each for each in rows if each["status"] in wanted]), "")
+
+
 def found(*rows: dict[str, Any], overdue: int = 0) -> dict[str, Check]:
     """Give the checks of a database, by what they look at."""
 
     def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         assert stdin.startswith("SET statement_timeout = 20000; SELECT")
         assert timeout > 20
-        is_overdue = "delayUntil" in stdin
-        assert not is_overdue or "'300'::float" in stdin
-        return Completed(0, json.dumps([{"number": overdue}] if is_overdue else list(rows)), "")
+        assert "delayUntil" not in stdin or "'300'::float" in stdin
+        return answer(stdin, rows, overdue)
 
     asked = Database("pg", "main", "postgres", timeout=25, statement_seconds=20)
     checks = look(Parameters(asked, 900, 300), fake)
@@ -105,8 +113,7 @@ def test_times_are_told_in_the_unit_that_people_read(seconds: float, text: str) 
 def test_limits_have_defaults(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
         assert "statement_timeout = 20000" in stdin
-        overdue, rows = [{"number": 0}], [row("DEQUEUED", 1, 301), row("PENDING", 1, 901)]
-        return Completed(0, json.dumps(overdue if "delayUntil" in stdin else rows), "")
+        return answer(stdin, [row("DEQUEUED", 1, 301), row("PENDING", 1, 901)])
 
     monkeypatch.setattr(task_run_info, "run", fake)
     checks = {check["what"]: check for check in invoke(task_run_info.main, database={"container": "pg"})["checks"]}
@@ -125,3 +132,17 @@ def test_a_table_that_takes_long_is_no_fault(
     (check,) = invoke(task_run_info.main, database={"container": "pg"})["checks"]
     assert (check["what"], check["ok"], check.get("warning", False)) == ("runs", slow, slow)
     assert said.splitlines()[-1] in check["detail"]
+
+
+def test_what_waits_is_told_where_counting_what_has_ended_takes_too_long(
+    invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        if "completedAt" in stdin:
+            return Completed(1, "", "ERROR:  canceling statement due to statement timeout")
+        return answer(stdin, [row("DEQUEUED", 1, 301), row("PENDING", 1, 901)])
+
+    monkeypatch.setattr(task_run_info, "run", fake)
+    runs, waiting, stuck = invoke(task_run_info.main, database={"container": "pg"})["checks"]
+    assert (runs["ok"], runs["warning"], "statement timeout" in runs["detail"]) == (True, True, True)
+    assert (waiting["warning"], stuck["ok"]) == (True, False)

@@ -81,7 +81,7 @@ def test_parts_are_those_of_what_is_there() -> None:
 
     assert set(program.parts(NOTHING, refuse, none)) == {"containers"}
     assert set(program.parts(EVERYTHING, refuse, none)) == {
-        *("containers", "runs", "workers", "slots", "certificates", "clock"),
+        *("containers", "waiting", "ended", "workers", "slots", "certificates", "clock"),
         *("task_containers", "socket_proxies", "firewall", "cleaning", "backup", "status", "drift"),
     }
 
@@ -236,19 +236,34 @@ def test_a_database_that_does_not_answer_is_told() -> None:
 
 def test_every_status_of_runs_has_a_number() -> None:
     run = answering(
-        [
-            {"status": "PENDING", "number": 4, "age": 61.5},
-            {"status": "DELAYED", "number": 1, "age": -0.5},
-            {"status": "CRASHED", "number": 2, "age": 7.0},
-        ]
+        [{"status": "PENDING", "number": 4, "age": 61.5}, {"status": "DELAYED", "number": 1, "age": -0.5}],
+        [{"status": "CRASHED", "number": 2}],
     )
-    found = values(database.runs(database.Database(run, DATABASE)))
+    asked = database.Database(run, DATABASE)
+    found = values([*database.waiting(asked), *database.ended(asked)])
     assert found["runs", "PENDING"] == 4
     assert found["runs_oldest_age_seconds", "PENDING"] == 61.5
     assert found["runs", "EXECUTING"] == found["runs_oldest_age_seconds", "EXECUTING"] == 0
     assert found["runs_oldest_age_seconds", "DELAYED"] == 0
     assert found["runs_ended_last_hour", "CRASHED"] == 2
     assert found["runs_ended_last_hour", "COMPLETED_SUCCESSFULLY"] == 0
+
+
+def test_runs_that_wait_are_known_where_counting_those_that_have_ended_takes_too_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Alerts about runs that wait would be blind otherwise, when there are most."""
+
+    def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        if "completedAt" in stdin:
+            return Completed(1, "", "ERROR:  canceling statement due to statement timeout")
+        return Completed(0, json.dumps([{"status": "PENDING", "number": 4, "age": 61.5}]), "")
+
+    wanted = program.parts({**NOTHING, "postgres": DATABASE}, run, lambda *_: [])
+    found = values(program.collect({name: wanted[name] for name in ("waiting", "ended")}))
+    assert found["runs", "PENDING"] == 4
+    assert (found["metrics_part_success", "waiting"], found["metrics_part_success", "ended"]) == (1, 0)
+    assert "ended: the database in pg: ERROR:  canceling statement" in capsys.readouterr().err
 
 
 def test_workers_have_their_heartbeats_and_those_of_the_inventory_an_interval() -> None:
