@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Filter redact: a text without the secrets that it holds."""
+"""Filter redact: a text, or a document, without the secrets that it holds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _redact
 
 
-def redact(text: str, secrets: Iterable[object]) -> str:
+def redact(value: object, secrets: Iterable[object]) -> object:
     """Replace each secret, in each of its forms, and every token of Trigger.dev by the mask."""
     if isinstance(secrets, str):
         raise AnsibleFilterError("redact: secrets must be a list of strings")
-    return _redact.redact(text, secrets)
+    return _redact.redact_all(value, list(secrets))
 
 
 class FilterModule:

@@ -12,7 +12,8 @@ description:
   - Every secret that the host has is replaced by C(***). These are the values in the secrets file, the tokens, and
     what looks like a secret in environment files and in the environment of containers. Keys and tokens of Trigger.dev,
     passwords in addresses, hashes of passwords and private keys are replaced, too. So are the secrets of receivers of
-    alerts, and the environment of the gateway.
+    alerts, the environment of the gateway, and variables in O(secret_names).
+  - Of the containers of runs the newest 20 are read, and of files in O(path) 300. C(left-out.txt) names the others.
   - A program that is missing or fails is told in the text of its own entry, so that one fault does not hide the others.
 options:
   path:
@@ -42,11 +43,12 @@ options:
     type: list
     elements: dict
     default: []
-  collected:
+  secret_names:
     description:
-      - Whether anything is collected. V(false) takes secrets out of O(checks), and does nothing else.
-    type: bool
-    default: true
+      - Names of environment variables whose values are secret, whatever the names say.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - selfhosted.trigger_dev.attributes.info
 author:
@@ -65,20 +67,28 @@ EXAMPLES = r"""
 RETURN = r"""
 host_diagnosis:
   description: One text with a list of its entries, and each entry below a line that begins with C(=====).
-  returned: if O(collected)
+  returned: success
   type: str
 checks:
   description: The rows of O(checks), without secrets.
   returned: success
   type: list
   elements: dict
+secrets:
+  description:
+    - What was replaced because this host knows it. Texts of other hosts may hold it, too.
+    - The whole result is hidden as with C(no_log).
+  returned: success
+  type: list
+  elements: str
 """
 
 import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +141,25 @@ LEFT_OUT = re.compile(
     r"|\.(key|pem|crt|tar|new|next|previous)$"
 )
 SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN", re.IGNORECASE)
+# Variables of Trigger.dev have such names for what is no secret, too: WEBHOOK_ENGINE_LOG_LEVEL.
+DOUBTFUL_NAME = re.compile(
+    r"HEADERS?$|WEBHOOKS?(_UR[LI]S?)?$|COOKIE|SALT|(?<![A-Z])SIGN(ATURE|ING)?(_|$)|PRIVATE|HMAC|CONNECTION_STRING",
+    re.IGNORECASE,
+)
+# A value of a doubtful name, such as "debug", is masked where the name stands. Elsewhere it would shred the logs.
+WORD = re.compile(r"[A-Za-z]{0,12}")
 # What such a name may have beside a secret. Masked, it would be masked everywhere.
 PLAIN = re.compile(r"true|false|yes|no|none|enforce|\d{0,7}", re.IGNORECASE)
 ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
+# As the engine tells the environment of a container.
+QUOTED_ASSIGNMENT = re.compile(r'(?<=")([A-Za-z_][A-Za-z0-9_]*)=((?:[^"\\\n]|\\.)*)(?=")')
+# A variable that holds others: NAME=value,NAME=value.
+NESTED = "RUNNER_ADDITIONAL_ENV_VARS"
 # Only from the start of a word on: a long one would be read again from each of its letters.
 USER_IN_ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z0-9+.-]+://[^\s:/@\"']*:)([^\s@/\"']+)@", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+# Only the newest lines of a log are read, so the first of them may be within a key.
+END_OF_KEY = re.compile(r"\A.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 AUTHORIZATION = re.compile(
     r"((?:authorization|x-amz-security-token)[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)[^\s\"',}]+", re.IGNORECASE
 )
@@ -155,6 +178,10 @@ SECRET_FILES = (
     *(f"monitoring/alertmanager/{name}" for name in ("*.url", "*.token", "smtp_password")),
 )
 KIB = 1024
+RUNNER = "runner-"
+# A host with many runs, or a folder with many files, must not make an archive that nobody can send.
+RUNNERS_READ = 20
+FILES_READ = 300
 
 
 @dataclass(frozen=True)
@@ -163,6 +190,8 @@ class Parameters:
     secrets_file: str
     lines: int
     max_kib: int
+    # Names of variables whose values are secret, whatever the names say.
+    names: frozenset[str] = frozenset()
 
 
 def leaves(value: Any) -> Iterator[str]:
@@ -191,12 +220,16 @@ def document(path: Path) -> Any:
         return None
 
 
-def of_environment(text: str) -> Iterator[str]:
-    """Give the values of an environment whose names say that they are secret."""
+def of_environment(text: str, names: Collection[str] = ()) -> Iterator[str]:
+    """Give the values of an environment that are secret, by these names or by what a name says."""
     for name, value in ASSIGNMENT.findall(text):
         secret = value.strip().strip("\"'")
-        if SECRET_NAME.search(name) and not PLAIN.fullmatch(secret):
-            yield secret
+        if name == NESTED:
+            yield from of_environment(secret.replace(",", "\n"), names)
+        elif not PLAIN.fullmatch(secret):
+            doubtful = name in names or DOUBTFUL_NAME.search(name)
+            if SECRET_NAME.search(name) or (doubtful and not WORD.fullmatch(secret)):
+                yield secret
 
 
 def of_gateway(text: str) -> Iterator[str]:
@@ -220,7 +253,7 @@ def known_secrets(wanted: Parameters) -> set[str]:
     target = document(folder / "backup" / "repository.json") or {}
     found |= {target.get("key", ""), *leaves(target.get("environment", {}))}
     for path in sorted(folder.glob("**/*.env")):
-        found |= set(of_environment(text_of(path)))
+        found |= set(of_environment(text_of(path), wanted.names))
     for path in (path for pattern in SECRET_FILES for path in folder.glob(pattern)):
         if path.is_file():
             found.add(text_of(path).strip())
@@ -228,9 +261,16 @@ def known_secrets(wanted: Parameters) -> set[str]:
     return {secret for secret in found if secret}
 
 
-def masked(text: str, secrets: set[str]) -> str:
-    text = PRIVATE_KEY.sub(MASK, text)
+def masked(text: str, secrets: Collection[str], names: Collection[str] = ()) -> str:
+    def without(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        secret = name in names or SECRET_NAME.search(name) or DOUBTFUL_NAME.search(name)
+        return f"{name}={MASK}" if secret and not PLAIN.fullmatch(value.strip("\"'")) else match.group()
+
+    text = END_OF_KEY.sub(MASK, PRIVATE_KEY.sub(MASK, text))
     text = USER_IN_ADDRESS.sub(rf"\g<1>{MASK}@", text)
+    for pattern in (ASSIGNMENT, QUOTED_ASSIGNMENT):
+        text = pattern.sub(without, text)
     for pattern in (AUTHORIZATION, NAMED, ELEMENT):
         text = pattern.sub(rf"\g<1>{MASK}", text)
     text = HASH.sub(MASK, text)
@@ -244,32 +284,48 @@ def told(runner: Run, command: Sequence[str]) -> str:
     return text if done.code == 0 else f"{text}\n({' '.join(command[:3])} ended with {done.code})"
 
 
+def left_out(kind: str, names: Collection[str]) -> str:
+    return "".join(f"{kind} {name}\n" for name in sorted(names))
+
+
 def files(wanted: Parameters) -> Iterator[tuple[str, str]]:
+    """Give each file; of too many the first ones of every folder, so that no folder hides the others."""
     folder = Path(wanted.path)
+    ranked: list[tuple[int, str]] = []
+    number: Counter[str] = Counter()
     for path in sorted(folder.glob("**/*")):
         name = path.relative_to(folder).as_posix()
         small = path.is_file() and not path.is_symlink() and path.stat().st_size <= wanted.max_kib * KIB
         if small and not LEFT_OUT.search(name) and path.suffix != ".py" and "__pycache__" not in name:
-            yield f"files/{name}", text_of(path)
+            ranked.append((number[str(path.parent)], name))
+            number[str(path.parent)] += 1
+    names = [name for _, name in sorted(ranked)]
+    for name in sorted(names[:FILES_READ]):
+        yield f"files/{name}", text_of(folder / name)
+    if names[FILES_READ:]:
+        yield "files/left-out.txt", left_out("file", names[FILES_READ:])
 
 
-def containers(runner: Run, lines: int, secrets: set[str]) -> Iterator[tuple[str, str]]:
+def containers(runner: Run, wanted: Parameters, secrets: set[str]) -> Iterator[tuple[str, str]]:
     """Give state and log of each container of ours. Environments of task containers add to the secrets."""
-    names = sorted(
-        name for name in told(runner, ["docker", "ps", "--all", "--format", "{{.Names}}"]).split() if OURS.match(name)
-    )
-    for name in names:
+    # The engine tells the newest first.
+    told_names = told(runner, ["docker", "ps", "--all", "--format", "{{.Names}}"]).split()
+    runners = [name for name in told_names if name.startswith(RUNNER)]
+    skipped = set(runners[RUNNERS_READ:])
+    for name in sorted(name for name in told_names if OURS.match(name) and name not in skipped):
         text = told(runner, ["docker", "container", "inspect", name])
         try:
             environment = json.loads(text)[0]["Config"]["Env"] or []
         except (ValueError, LookupError):
             environment = []
-        secrets |= {value for value in of_environment("\n".join(environment)) if value}
+        secrets |= {value for value in of_environment("\n".join(environment), wanted.names) if value}
         yield f"containers/{name}.json", text
-        yield f"logs/{name}.txt", told(runner, ["docker", "logs", "--timestamps", f"--tail={lines}", name])
+        yield f"logs/{name}.txt", told(runner, ["docker", "logs", "--timestamps", f"--tail={wanted.lines}", name])
         if POSTGRES.search(name):
             query = ["docker", "exec", name, "sh", "-c", 'exec psql -U "$POSTGRES_USER" -c "$1"', "sh", SLOTS]
             yield "engine/replication-slots.txt", told(runner, query)
+    if skipped:
+        yield "containers/left-out.txt", left_out("container", skipped)
 
 
 def clock(asked_at: float, now: float) -> str:
@@ -287,8 +343,8 @@ def collect(runner: Run, wanted: Parameters, secrets: set[str]) -> dict[str, str
     found |= {name: told(runner, [*command, f"--lines={wanted.lines}"]) for name, command in LOGS.items()}
     found["engine/daemon.json"] = text_of(Path(DAEMON))
     found |= dict(files(wanted))
-    found |= dict(containers(runner, wanted.lines, secrets))
-    return {name: shortened(masked(text, secrets), wanted.max_kib * KIB) for name, text in found.items()}
+    found |= dict(containers(runner, wanted, secrets))
+    return {name: shortened(masked(text, secrets, wanted.names), wanted.max_kib * KIB) for name, text in found.items()}
 
 
 def masked_checks(checks: Sequence[Mapping[str, Any]], secrets: set[str]) -> list[dict[str, Any]]:
@@ -311,7 +367,11 @@ def written(found: Mapping[str, str]) -> str:
 
 
 def shortened(text: str, size: int) -> str:
-    return text if len(text) <= size else f"(the last {size // KIB} KiB)\n{text[-size:]}"
+    """Keep the end, from the start of a line on: half of a secret of another host would not be known as one."""
+    if len(text) <= size:
+        return text
+    cut, line, kept = text[-size:].partition("\n")
+    return f"(the last {size // KIB} KiB)\n{kept if line else cut}"
 
 
 def main() -> None:
@@ -323,23 +383,29 @@ def main() -> None:
             "max_kib": {"type": "int", "default": 256},
             "asked_at": {"type": "float"},
             "checks": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-            "collected": {"type": "bool", "default": True},
+            "secret_names": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         supports_check_mode=True,
     )
     given = module.params
-    wanted = Parameters(given["path"], given["secrets_file"], given["lines"], given["max_kib"])
+    names = frozenset(given["secret_names"])
+    wanted = Parameters(given["path"], given["secrets_file"], given["lines"], given["max_kib"], names)
     # Each text of the rows would be masked wherever it appears, also in what was collected. So masking ends here: what
     # goes out has gone through masked, and the echo of the arguments goes out without them.
     module.no_log_values.clear()
     hidden = {"module_args": {**given, "checks": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}}
     secrets = known_secrets(wanted)
-    if not given["collected"]:
-        module.exit_json(changed=False, checks=masked_checks(given["checks"], secrets), invocation=hidden)
     clocks = {} if given["asked_at"] is None else {"host/clock.txt": clock(given["asked_at"], time.time())}
     entries = clocks | collect(run, wanted, secrets)
     checks = masked_checks(given["checks"], secrets)
-    module.exit_json(changed=False, host_diagnosis=written(entries), checks=checks, invocation=hidden)
+    # The action secret_result hides the result as a whole.
+    module.exit_json(
+        changed=False,
+        host_diagnosis=written(entries),
+        checks=checks,
+        secrets=sorted(secrets),
+        invocation=hidden,
+    )
 
 
 if __name__ == "__main__":

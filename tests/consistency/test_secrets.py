@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import load_rows
 
 from testbed.expected_secrets import SECRET_NAMES, VARIABLES
 from tests.additions import copy
@@ -268,3 +269,21 @@ def test_one_row_adds_a_secret(root: Path, tmp_path: Path) -> None:
         "effects": ["Earlier examples are void."],
         "unknown": [],
     }
+
+
+def test_the_diagnosis_masks_every_variable_that_operators_add(tmp_path: Path) -> None:
+    """Whatever its name says; the gateway's are in a file that is secret as a whole."""
+    settings = {name for rows in load_rows().values() for name in rows if name.endswith("_extra_env")}
+    flat = settings - {"gateway_extra_env", "webapp_extra_env"}
+    assert len(flat) > 1
+    given: dict[str, Any] = {name: {f"OF_{name.upper()}": "value"} for name in flat}
+    given["webapp_extra_env"] = {"webapp": {"OF_WEBAPP": "value"}, "trigger-redis": {"OF_REDIS": "value"}}
+    told = render_cases(
+        tmp_path,
+        "diagnose",
+        host="one.example.com",
+        wanted={"names": "__diagnose_secret_names"},
+        cases={"given": given, "none": {}},
+    )
+    assert set(told["given"]["names"]) == {"OF_WEBAPP", "OF_REDIS"} | {f"OF_{name.upper()}" for name in flat}
+    assert told["none"]["names"] == []

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from verification.deployment import Play
 
-from tests.refusals.connection.answering import KNOWN_TO_ONE
 from tests.refusals.test_refusals import CHANGE, CONTROL, inventory, run_playbook
 
 WORKER = "worker.example.com"
@@ -41,10 +40,14 @@ CASES: dict[str, tuple[dict[str, dict[str, Any]], dict[str, str]]] = {
 }
 
 
-def run(folder: Path, playbook: str, otherwise: dict[str, dict[str, Any]]) -> Play:
+# What a host knows as secret, and another one tells.
+KNOWN_TO_ONE = {CONTROL: "known-to-the-control-host", WORKER: "known-to-the-worker"}
+
+
+def run(folder: Path, playbook: str, otherwise: dict[str, dict[str, Any]], *options: str) -> Play:
     answers = {host: {"answering_otherwise": GOOD | otherwise.get(host, {})} for host in (CONTROL, WORKER)}
     inventory(folder, {"control": {CONTROL: answers[CONTROL]}, "workers": {WORKER: answers[WORKER]}})
-    return run_playbook(folder, playbook, ["-e", json.dumps({"diagnose_directory": str(folder / "told")})])
+    return run_playbook(folder, playbook, ["-e", json.dumps({"diagnose_directory": str(folder / "told")}), *options])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -80,21 +83,36 @@ def test_what_could_be_collected_is_in_the_archive(name: str, tmp_path: Path) ->
     assert f"{tmp_path}/told.tar.gz has one text for each host" in done.text
 
 
-def test_secrets_of_the_control_host_are_taken_out_of_the_status_of_all_hosts(tmp_path: Path) -> None:
-    """A worker may tell one, and does not know it."""
-    row = {**ROW, "what": "told by the worker", "detail": f"it says {KNOWN_TO_ONE}"}
-    health = {**GOOD["host_health_info"], "checks": [row]}
-    done = run(tmp_path, "diagnose", {WORKER: {"host_health_info": health}})
+def test_secrets_of_each_host_are_taken_out_of_what_all_hosts_tell(tmp_path: Path) -> None:
+    """A host may tell one of another, and does not know it."""
+    told = f"it says {' and '.join(KNOWN_TO_ONE.values())}"
+    health = {**GOOD["host_health_info"], "checks": [{**ROW, "what": "told by a host", "detail": told}]}
+    answers = {
+        host: {"host_health_info": health, "text": told, "secrets": [secret]} for host, secret in KNOWN_TO_ONE.items()
+    }
+    done = run(tmp_path, "diagnose", answers)
     assert done.code == 0, done.ending()
     with tarfile.open(tmp_path / "told.tar.gz") as archive:
-        for file in ("table.txt", "report.json", "report.html"):
-            part = archive.extractfile(f"told/status/{file}")
+        for file in ("status/table.txt", "status/report.json", "status/report.html", f"{CONTROL}.txt", f"{WORKER}.txt"):
+            part = archive.extractfile(f"told/{file}")
             assert part
             text = part.read().decode()
-            assert "told by the worker" in text
-            assert "it says ***" in text
-            assert KNOWN_TO_ONE not in text
-    assert KNOWN_TO_ONE not in done.text
+            assert "it says *** and ***" in text, file
+            assert [secret for secret in KNOWN_TO_ONE.values() if secret in text] == [], file
+    assert [secret for secret in KNOWN_TO_ONE.values() if secret in done.text] == []
+
+
+@pytest.mark.parametrize("name", ["good", "broken"])
+def test_a_dry_run_writes_nothing_and_does_not_say_so(name: str, tmp_path: Path) -> None:
+    otherwise, incomplete = CASES[name]
+    done = run(tmp_path, "diagnose", otherwise, "--check")
+    assert (done.code == 0) == (incomplete == {}), done.ending()
+    assert not any(tmp_path.glob("told*"))
+    assert "told.tar.gz" not in done.text
+    assert done.changes == []
+    for host in incomplete:
+        assert f"{host}: collection of the status" in done.message, done.ending()
+        assert "Nothing is written in a dry run." in done.message
 
 
 def test_the_status_of_workers_is_told_without_the_control_host(tmp_path: Path) -> None:

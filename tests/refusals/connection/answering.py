@@ -19,8 +19,8 @@ author: The selfhosted.trigger_dev maintainers
 options:
   answers:
     description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed,
-      private_ca, restore, upgrade, adoption, stack, pulled; of any other module that only reads by its name;
-      C(unreachable) for a host that is not there.
+      private_ca, restore, upgrade, adoption, stack, pulled, text, secrets; of any other module that only reads by its
+      name; C(unreachable) for a host that is not there.
     type: dict
     default: {}
     vars:
@@ -49,9 +49,6 @@ HOST = {
 }
 RECORDS = ("restore", "postgres_upgrade", "object_store_moved", "adopt")
 NO_STACK: dict[str, Any] = {"projects": [], "containers": [], "variables": {}, "postgres": {}, "runs": []}
-
-# A secret that a host finds in the rows of all, and not in its own.
-KNOWN_TO_ONE = "known-to-the-control-host"
 
 
 def look(otherwise: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,9 +93,8 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
     if module.endswith(".host_diagnosis_info"):
         # What it is given comes back.
         given = json.loads(asked.encode().decode("unicode_escape"))["ANSIBLE_MODULE_ARGS"]
-        if given.get("collected", True):
-            return {"host_diagnosis": "the text of this host\n", "checks": given["checks"]}
-        return {"checks": json.loads(json.dumps(given["checks"]).replace(KNOWN_TO_ONE, "***"))}
+        text = otherwise.get("text", "the text of this host")
+        return {"host_diagnosis": text, "checks": given["checks"], "secrets": otherwise.get("secrets", [])}
     if module.rpartition(".")[2] in otherwise:
         return dict(otherwise[module.rpartition(".")[2]])
     if module.endswith("_info"):

@@ -54,6 +54,11 @@ def test_empty_short_and_null_are_passed_over() -> None:
     assert redact("a common text", ["", "a", "com", None]) == "a common text"
 
 
+def test_a_document_is_masked_in_its_texts() -> None:
+    given = {"secret": ["a secret", 1, {"b": "secret"}], "c": True}
+    assert redact(given, ["secret"]) == {"secret": ["a ***", 1, {"b": "***"}], "c": True}
+
+
 def test_one_string_is_not_a_list() -> None:
     with pytest.raises(AnsibleFilterError, match="list"):
         redact("text", "text")

@@ -38,6 +38,11 @@ SECRETS = {
     "mail": "password of the mail server",
     "metrics": "of-an-external-clickhouse",
     "dns": "it's the DNS provider's",
+    "headers": "x-honeycomb-team=of-the-traces",
+    "webhook": "https://hooks.example.com/services/T0/B0",
+    "cookie": "of-the-cookies",
+    "extra": "value-of-a-name-that-says-nothing",
+    "nested": "value-for-the-runners",
     "run": "tr_prod_0123456789abcdefghijklmn",
     "login": "token-of-a-login-link",
     "deployment": f"eyJ{'h' * 20}.eyJ{'p' * 20}.{'s' * 43}",
@@ -51,7 +56,11 @@ RUNNER, WEBAPP, POSTGRES = "runner-abc", "trigger-webapp-webapp-1", "trigger-web
 def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
     files = {
         "secrets.json": json.dumps({"redis_password": SECRETS["stored"]}),
-        "webapp/webapp.env": f'A_PASSWORD="{SECRETS["environment"]}"\nSMTP_AUTH=true\nPORT=3000\nNOTE={ALL}\n',
+        "webapp/webapp.env": f'A_PASSWORD="{SECRETS["environment"]}"\nSMTP_AUTH=true\nPORT=3000\nNOTE={ALL}\n'
+        f"OTEL_EXPORTER_OTLP_HEADERS={SECRETS['headers']}\nSLACK_WEBHOOK_URL={SECRETS['webhook']}\n"
+        "WEBHOOK_ENGINE_LOG_LEVEL=debug\nOWN_LEVEL=verbose\nSESSION_SALT=horse\n",
+        "supervisor/supervisor.env": f"OWN={SECRETS['extra']}\n"
+        f"RUNNER_ADDITIONAL_ENV_VARS=NODE_ENV=production,OWN={SECRETS['nested']}\n",
         "webapp/shared/worker_token": SECRETS["token"],
         "webapp/compose.yml": f"services: {ALL}\n",
         "backup/repository.json": json.dumps(
@@ -75,7 +84,7 @@ def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parameters:
         (tmp_path / name).write_text(text)
     (tmp_path / "daemon.json").write_text(ALL)
     monkeypatch.setattr(host_diagnosis_info, "DAEMON", str(tmp_path / "daemon.json"))
-    return Parameters(str(tmp_path), str(tmp_path / "secrets.json"), 100, 64)
+    return Parameters(str(tmp_path), str(tmp_path / "secrets.json"), 100, 64, frozenset({"OWN", "OWN_LEVEL"}))
 
 
 def host(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
@@ -84,7 +93,12 @@ def host(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed
     if command.startswith("docker ps --all --format"):
         return Completed(0, f"{WEBAPP}\n{RUNNER}\n{POSTGRES}\nnginx\n", "")
     if command.startswith("docker container inspect"):
-        environment = [f"APP_SECRET={SECRETS['container']}", "EMPTY_SECRET="] if RUNNER in command else None
+        cookie = f"COOKIE_SIGNING={SECRETS['cookie']}"
+        environment = (
+            [f"APP_SECRET={SECRETS['container']}", "EMPTY_SECRET=", cookie, 'OWN_LEVEL=a"b']
+            if RUNNER in command
+            else None
+        )
         return Completed(0, json.dumps([{"Name": ALL, "Config": {"Env": environment}}]), "")
     if argv[0] == "nft":
         return Completed(127, "", f"nft: no such program {ALL}")
@@ -118,18 +132,18 @@ def test_rows_that_are_given_are_in_no_log_and_shred_no_output(
     monkeypatch.setattr(host_diagnosis_info, "run", host)
     rows = [{"host": "w", "checks": [{"what": "running", "ok": True, "detail": f"Entries {ALL}"}]}]
     given: dict[str, Any] = {"path": wanted.path, "secrets_file": wanted.secrets_file, "checks": rows}
-    for collected in (True, False):
-        result = invoke(host_diagnosis_info.main, **given, collected=collected)
-        assert logged
-        assert [kind for kind, secret in SECRETS.items() if secret in "".join(logged)] == []
-        (row,) = result["checks"]
-        assert row["checks"][0]["what"] == "running"
-        assert "VALUE_SPECIFIED" in str(result["invocation"]["module_args"]["checks"])
-        assert ("host_diagnosis" in result) is collected
-        told = {kind for kind, secret in SECRETS.items() if secret in json.dumps(result, ensure_ascii=False)}
-        # Only a container has this one, and it is not asked then.
-        assert told == (set() if collected else {"container"})
-    assert invoke(host_diagnosis_info.main, **given)["host_diagnosis"].startswith("Entries:\n  ")
+    given["secret_names"] = sorted(wanted.names)
+    result = invoke(host_diagnosis_info.main, **given)
+    assert logged
+    assert [kind for kind, secret in SECRETS.items() if secret in "".join(logged)] == []
+    (row,) = result["checks"]
+    assert row["checks"][0]["what"] == "running"
+    assert "VALUE_SPECIFIED" in str(result["invocation"]["module_args"]["checks"])
+    # The action hides them, and the role masks them in what other hosts tell.
+    known = result.pop("secrets")
+    assert {SECRETS["stored"], SECRETS["container"], SECRETS["extra"]} <= set(known)
+    assert [kind for kind, secret in SECRETS.items() if secret in json.dumps(result, ensure_ascii=False)] == []
+    assert result["host_diagnosis"].startswith("Entries:\n  ")
 
 
 def test_everything_is_there(wanted: Parameters) -> None:
@@ -139,6 +153,7 @@ def test_everything_is_there(wanted: Parameters) -> None:
         assert {f"containers/{name}.json", f"logs/{name}.txt"} <= set(found)
     assert {name for name in found if name.startswith("files/")} == {
         "files/webapp/webapp.env",
+        "files/supervisor/supervisor.env",
         "files/webapp/shared/worker_token",
         "files/webapp/compose.yml",
         "files/backup/repository.json",
@@ -159,6 +174,18 @@ def test_what_is_no_secret_stays(wanted: Parameters) -> None:
     assert "PORT=3000" in found["files/webapp/webapp.env"]
     assert "DNS_PROPAGATION=30" in found["files/gateway/config/environment"]
     assert found["files/gateway/config/status-users.caddy"] == "admin ***\n"
+    assert "WEBHOOK_ENGINE_LOG_LEVEL=debug" in found["files/webapp/webapp.env"]
+    assert "NODE_ENV=production" in found["files/supervisor/supervisor.env"]
+
+
+def test_a_common_word_is_masked_only_where_its_name_stands(wanted: Parameters) -> None:
+    def talkative(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        return Completed(0, "a verbose horse", "") if argv[0] == "uname" else host(argv)
+
+    found = collect(talkative, wanted, known_secrets(wanted))
+    assert "OWN_LEVEL=***\nSESSION_SALT=***\n" in found["files/webapp/webapp.env"]
+    assert '"OWN_LEVEL=***"' in found[f"containers/{RUNNER}.json"]
+    assert found["host/uname.txt"] == "a verbose horse"
 
 
 def test_a_program_that_is_missing_hides_nothing_else(wanted: Parameters) -> None:
@@ -177,6 +204,46 @@ def test_an_entry_is_bounded_and_keeps_its_end(wanted: Parameters) -> None:
     assert found.startswith("(the last 64 KiB)")
 
 
+def test_what_is_kept_begins_with_a_line(wanted: Parameters) -> None:
+    """Half of a secret of another host would not be known as one."""
+
+    def talkative(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        return Completed(0, "one line of a log\n" * 10_000, "") if argv[0] == "uname" else host(argv)
+
+    found = collect(talkative, wanted, known_secrets(wanted))["host/uname.txt"]
+    assert set(found.splitlines()) == {"(the last 64 KiB)", "one line of a log"}
+
+
+def test_of_many_containers_of_runs_the_newest_are_read(wanted: Parameters) -> None:
+    runners = [f"runner-{number:03}" for number in reversed(range(50))]
+
+    def busy(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        if tuple(argv[:4]) == ("docker", "ps", "--all", "--format"):
+            return Completed(0, "\n".join([*runners, WEBAPP]), "")
+        return host(argv)
+
+    found = collect(busy, wanted, known_secrets(wanted))
+    read = {name for name in found if name.startswith("containers/") and name.endswith(".json")}
+    assert read == {f"containers/{name}.json" for name in [*runners[:20], WEBAPP]}
+    assert {name for name in found if name.startswith("logs/runner")} == {f"logs/{name}.txt" for name in runners[:20]}
+    assert found["containers/left-out.txt"].splitlines() == [f"container {name}" for name in sorted(runners[20:])]
+
+
+def test_of_many_files_some_of_each_folder_are_read(wanted: Parameters) -> None:
+    few = {name for name in collect(host, wanted, known_secrets(wanted)) if name.startswith("files/")}
+    for number in range(400):
+        path = Path(wanted.path) / "backup/reports" / f"{number:03}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a report")
+    found = collect(host, wanted, known_secrets(wanted))
+    read = {name for name in found if name.startswith("files/")} - {"files/left-out.txt"}
+    assert len(read) == 300
+    assert few < read
+    left = found["files/left-out.txt"].splitlines()
+    assert left[-1] == "file backup/reports/399.txt"
+    assert len(left) == 400 - (300 - len(few))
+
+
 def test_a_host_on_which_nothing_is_deployed_has_its_states(tmp_path: Path) -> None:
     wanted = Parameters(str(tmp_path / "no"), str(tmp_path / "no/secrets.json"), 10, 64)
     found = collect(host, wanted, known_secrets(wanted))
@@ -192,6 +259,11 @@ def test_a_host_on_which_nothing_is_deployed_has_its_states(tmp_path: Path) -> N
         ('{"authorization": "Basic abcdef"}', '{"authorization": "Basic ***"}'),
         ("a\n-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\nb", "a\n***\nb"),
         ("-----BEGIN PRIVATE KEY-----\ncut off", "***"),
+        ("cut off\n-----END RSA PRIVATE KEY-----\nb", "***\nb"),
+        ("x\n-----END PRIVATE KEY-----\n-----BEGIN PRIVATE KEY-----\nb\n-----END PRIVATE KEY-----", "***\n***"),
+        ("SLACK_WEBHOOK_URL=word", "SLACK_WEBHOOK_URL=***"),
+        ('["OTEL_EXPORTER_OTLP_HEADERS=a=\\"b\\"", "LANG=C"]', '["OTEL_EXPORTER_OTLP_HEADERS=***", "LANG=C"]'),
+        ("SIGNUP=open\nDESIGN=new", "SIGNUP=open\nDESIGN=new"),
         ("https://host:8030/path@x", "https://host:8030/path@x"),
         (f"  worker: '{HASH}'", "  worker: '***'"),
         ("basic_auth:\n  password: hunter2 hunter2\n  username: a", "basic_auth:\n  password: ***\n  username: a"),
