@@ -83,9 +83,9 @@ if os.path.exists(asked['authority']):
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
 try:
     with opener.open(request, timeout=60) as answer:
-        print(json.dumps([answer.status, answer.read().decode(errors='replace')]))
+        print(json.dumps([answer.status, answer.read().decode(errors='replace'), answer.headers['Content-Type']]))
 except urllib.error.HTTPError as error:
-    print(json.dumps([error.code, error.read().decode(errors='replace')]))
+    print(json.dumps([error.code, error.read().decode(errors='replace'), error.headers['Content-Type']]))
 """
 
 CONNECT = """
@@ -144,19 +144,34 @@ class Node:
         secret_headers: dict[str, str] | None = None,
     ) -> tuple[int, str]:
         """Send a request from the host. Secrets are named, and read there: none stands on a command line."""
+        status, body, _ = self._http(
+            url,
+            method=method,
+            user=user,
+            password=password,
+            password_of=password_of,
+            headers=headers or {},
+            secret_headers=secret_headers or {},
+        )
+        return status, body
+
+    def download(self, url: str) -> tuple[int, str, str]:
+        """Read something from the host, with its type."""
+        return self._http(url)
+
+    def _http(self, url: str, **given: Any) -> tuple[int, str, str]:
         asked = {
             "url": url,
-            "method": method,
-            "user": user,
-            "password": password,
-            "password_of": password_of,
-            "headers": headers or {},
-            "secret_headers": secret_headers or {},
+            "method": "GET",
+            "user": "",
+            "headers": {},
+            "secret_headers": {},
             "secrets_file": expected.SECRETS_FILE,
             "authority": expected.AUTHORITY_FILE,
+            **given,
         }
-        status, body = self.python(HTTP, json.dumps(asked))
-        return int(status), str(body)
+        status, body, kind = self.python(HTTP, json.dumps(asked))
+        return int(status), str(body), str(kind)
 
     def connects(self, targets: list[str], inside: str = "") -> dict[str, bool]:
         """Tell which of the addresses (host:port) take a connection from this host, or from inside of a container."""

@@ -11,6 +11,9 @@ from testbed.hello import TASK
 from .deployment import Deployment
 from .nodes import Node
 
+# Of what the task stores (testbed/images/hello/hello.py).
+PACKET_TYPE = "application/super+json"
+
 
 def trigger(cluster: Cluster, key: str, **payload: Any) -> str:
     """Start a run, and do not wait for it."""
@@ -20,11 +23,12 @@ def trigger(cluster: Cluster, key: str, **payload: Any) -> str:
 
 
 def packet(deployment: Deployment, cluster: Cluster, key: str, run: str) -> str:
-    """Read the output of a run that is too large for the database, as the SDK does."""
+    """Read the output of a run that is too large for the database, as the SDK does: with the type that it came with."""
     answer = cluster.ask("GET", f"/api/v1/packets/{run}/output.json", bearer=key)
     assert answer.status == 200, answer.body
-    status, text = deployment.control.http(answer.json()["presignedUrl"])
+    status, text, kind = deployment.control.download(answer.json()["presignedUrl"])
     assert status == 200, text
+    assert kind == PACKET_TYPE
     return text
 
 

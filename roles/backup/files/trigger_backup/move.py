@@ -16,7 +16,7 @@ from .create import PAUSED
 from .engine import Engine
 from .halt import stopped
 from .journal import COMPLETE, Journal
-from .objects import Bucket, Object, fits, md5_of
+from .objects import Bucket, Gone, Object, fits, md5_of
 from .plan import Plan, read_json
 from .process import BackupError, Say, remove_folder, require_room
 from .sigv4 import Key
@@ -167,15 +167,21 @@ class Move(Journal):
         there = {each.name: each for each in target.objects()}
         left = [each for each in list(source.objects()) if not self.same(each, there.get(each.name))]
         file = self.plan.home / "object_store_move.part"
+        gone: list[str] = []
         for each in left:
-            source.get(each.name, file)
+            try:
+                kind = source.get(each.name, file)
+            except Gone:
+                gone.append(each.name)
+                continue
             digest = md5_of(file)
             if not fits(each, file.stat().st_size, digest):
                 raise BackupError(f"The object {each.name} was not read whole. Start the playbook again.")
-            target.put(each.name, file.read_bytes())
+            target.put(each.name, file.read_bytes(), kind)
             self.copied[each.name] = digest
         file.unlink(missing_ok=True)
-        return len(left)
+        source.require_gone(gone)
+        return len(left) - len(gone)
 
     def same(self, wanted: Object, found: Object | None) -> bool:
         """Tell by size and tag. An encrypting store has tags of its own: what this run has put there is right."""

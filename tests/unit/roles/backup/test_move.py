@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from trigger_backup import move
@@ -23,66 +19,9 @@ from trigger_backup.plan import Plan
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.sigv4 import Key
 
+from tests.unit.roles.backup.buckets import Store, serving
+
 WEBAPP, MINIO = "webapp", "minio"
-SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-
-
-class Store:
-    """A bucket behind the S3 API, which a test can make misbehave."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.keys: set[str] = set()
-        self.url = ""
-        # What happens before a request is answered; true: it is refused.
-        self.before: Callable[[str, str], object] = lambda _method, _name: None
-        self.tag: Callable[[bytes], str] = lambda content: hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-    def listing(self) -> str:
-        rows = "".join(
-            f'<Contents><Key>{name}</Key><Size>{len(content)}</Size><ETag>"{self.tag(content)}"</ETag></Contents>'
-            for name, content in sorted(self.objects.items())
-        )
-        return f'<ListBucketResult xmlns="{SPACE}">{rows}</ListBucketResult>'
-
-
-@contextmanager
-def serving() -> Iterator[Store]:
-    store = Store()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            name = unquote(urlsplit(self.path).path).partition("/packets/")[2]
-            store.keys.add(self.headers["Authorization"].partition("Credential=")[2].partition("/")[0])
-            refused = store.before(self.command, name) is True
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if refused:
-                answer = b"<Code>SlowDown</Code>"
-            elif self.command == "PUT":
-                store.objects[name] = body
-                answer = b""
-            else:
-                answer = store.objects[name] if name else store.listing().encode()
-            self.send_response(503 if refused else 200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        do_PUT = do_GET
-
-        def log_message(self, *_given: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    store.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield store
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class FakeEngine(Engine):
@@ -163,6 +102,24 @@ def test_every_object_is_moved(host: Host) -> None:
     assert host.engine.up == []
     assert host.state["done"] == ["complete"]
     assert {path.name for path in host.home.iterdir()} == {move.STATE}
+
+
+def test_the_type_of_an_object_is_moved(host: Host) -> None:
+    """The SDK takes from it how a value is written."""
+    host.source.kinds |= {"proj/prod/a b": "application/super+json"}
+    host.move()
+    assert host.target.kinds == {"proj/prod/a b": "application/super+json", "proj/prod/ä": ""}
+
+
+def test_an_object_that_is_removed_meanwhile_is_left_out(host: Host) -> None:
+    def before(method: str, name: str) -> None:
+        if name == "proj/prod/ä":
+            host.source.objects.pop(name, None)
+
+    host.source.before = before
+    done = host.move()
+    assert (done["objects"], done["copies"]) == (1, 1)
+    assert host.target.objects == {"proj/prod/a b": b"one"}
 
 
 def test_the_key_of_the_old_store_is_the_one_that_the_webapp_has(host: Host) -> None:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from trigger_backup.aside import Aside, Change
 from trigger_backup.clickhouse import ClickHouse
 from trigger_backup.engine import Engine
 from trigger_backup.images import Images, copy_links, linked
+from trigger_backup.move import RemoteBucket
 from trigger_backup.objects import Object, Objects, file_of, md5_of, same
 from trigger_backup.postgres import LAST, TOUCH, Postgres
 from trigger_backup.process import BackupError, Session, Shell
 from trigger_backup.redis import Redis
 from trigger_backup.sigv4 import Key
 from trigger_backup.stores import Files, differences
+
+from tests.unit.roles.backup.buckets import Store, serving
 
 
 class FakeService:
@@ -318,23 +322,124 @@ def test_an_object_is_recognised_by_its_md5(tmp_path: Path) -> None:
     assert not same(tmp_path / "b", md5_of(tmp_path / "b"), Object("b", 7, tag))
 
 
-class Bucket:
-    """Keeps what is put."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, bytes] = {}
-
-    def objects(self) -> list[Object]:
-        return [Object(name, len(each), hashlib.md5(each).hexdigest()) for name, each in self.found.items()]
-
-    def put(self, name: str, content: bytes) -> None:
-        self.found[name] = content
+JSON, SUPER = "application/json", "application/super+json"
 
 
-def test_a_copy_without_its_objects_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"container": "o", "bucket": "b", "region": "r", "script": "s"}
-    store, bucket = Objects(Database(), row, Key("a", "s")), Bucket()
-    monkeypatch.setattr(store, "reach", lambda _container: bucket)
+class Bundled(Objects):
+    """The object store of a container that is a server of the test."""
+
+    def __init__(self, store: Store) -> None:
+        row = {"container": "o", "bucket": "packets", "region": "r", "script": "s"}
+        super().__init__(Database(), row, Key("a", "s"))
+        self.store = store
+
+    def reach(self, container: str) -> RemoteBucket:
+        reached = RemoteBucket(self.store.url, "", self.bucket, self.region, self.key)
+        self.store.closing.callback(reached.connection.close)
+        return reached
+
+
+@pytest.fixture
+def bucket() -> Iterator[Store]:
+    with serving() as store:
+        yield store
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+def test_the_type_of_an_object_is_saved_and_restored(bucket: Store, tmp_path: Path, trusting: bool) -> None:
+    """The SDK takes from it how a value is written: with another one, tasks get wrong values without an error."""
+    bucket.objects |= {"a.json": b"{}", "b.json": b"[]", "c": b"x"}
+    bucket.kinds |= {"a.json": SUPER, "b.json": JSON}
+    files = Files(tmp_path, Path("/stage"))
+    store = Bundled(bucket)
+    store.copy(files.stage)
+    # What is known is not asked for again.
+    bucket.asked.clear()
+    store.trusting = trusting
+    facts = store.copy(files.stage)
+    assert bucket.asked == [("GET", "")]
+    with serving() as target:
+        restored = Bundled(target)
+        restored.restore(FakeService(tmp_path), files, facts)
+        assert restored.compare(FakeService(tmp_path), facts) == []
+        assert target.objects == bucket.objects
+        assert target.kinds == {"a.json": SUPER, "b.json": JSON, "c": ""}
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+def test_an_index_without_types_gets_them(bucket: Store, tmp_path: Path, trusting: bool) -> None:
+    bucket.objects["a"] = b"{}"
+    bucket.kinds["a"] = SUPER
+    store = Bundled(bucket)
+    store.copy(tmp_path)
+    size, digest, _ = json.loads((tmp_path / "objects.json").read_text())["a"]
+    (tmp_path / "objects.json").write_text(json.dumps({"a": [size, digest]}))
+    bucket.asked.clear()
+    store.trusting = trusting
+    store.copy(tmp_path)
+    assert bucket.asked == [("GET", ""), ("HEAD", "a")]
+    assert json.loads((tmp_path / "objects.json").read_text()) == {"a": [size, digest, SUPER]}
+
+
+def test_the_type_of_other_content_is_not_taken_from_the_index(bucket: Store, tmp_path: Path) -> None:
+    """As a copy has left it that was killed before it wrote the index."""
+    bucket.objects["a"] = b"{}"
+    bucket.kinds["a"] = SUPER
+    store = Bundled(bucket)
+    store.copy(tmp_path)
+    (tmp_path / "objects.json").write_text(json.dumps({"a": [2, "0" * 32, JSON]}))
+    store.copy(tmp_path)
+    assert json.loads((tmp_path / "objects.json").read_text())["a"][2] == SUPER
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_object_that_is_removed_meanwhile_does_not_end_the_backup(
+    bucket: Store, tmp_path: Path, method: str
+) -> None:
+    bucket.objects |= {"a": b"1", "b": b"2"}
+    store = Bundled(bucket)
+    if method == "HEAD":  # its content is there already
+        store.copy(tmp_path)
+        (tmp_path / "objects.json").unlink()
+
+    def before(_method: str, name: str) -> None:
+        if name:
+            bucket.objects.pop("a", None)
+
+    bucket.before = before
+    assert store.copy(tmp_path) == {"objects": 1, "bytes": 1}
+    assert (method, "a") in bucket.asked
+    assert set(json.loads((tmp_path / "objects.json").read_text())) == {"b"}
+    assert not file_of(tmp_path / "objects", "a").exists()
+
+
+def test_an_object_that_is_lost_ends_the_backup(bucket: Store, tmp_path: Path) -> None:
+    """The store goes on to list it."""
+    bucket.objects |= {"a": b"1", "b": b"2"}
+    bucket.lost = {"a"}
+    with pytest.raises(BackupError, match="lists 1 objects that it does not have, such as a"):
+        Bundled(bucket).copy(tmp_path)
+
+
+def test_a_connection_that_ends_within_an_answer_is_told(
+    bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.objects["a"] = b"1"
+    real = http.client.HTTPResponse.read
+
+    def late(answer: http.client.HTTPResponse, amount: int | None = None) -> bytes:
+        if amount:
+            raise TimeoutError("timed out")
+        return real(answer, amount)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", late)
+    with pytest.raises(BackupError, match=r"not sent the whole answer: TimeoutError\('timed out'\)"):
+        Bundled(bucket).copy(tmp_path)
+
+
+def test_a_copy_without_its_objects_is_refused_by_name(bucket: Store, tmp_path: Path) -> None:
+    """Of a backup whose index has no types."""
+    store = Bundled(bucket)
     files, service = Files(tmp_path, Path("/stage")), FakeService(tmp_path)
     files.stage.mkdir()
     contents = {"a": b"1", "b/c": b"2"}
@@ -343,12 +448,12 @@ def test_a_copy_without_its_objects_is_refused_by_name(tmp_path: Path, monkeypat
     for name, content in contents.items():
         with pytest.raises(BackupError, match=r"of 2 objects are missing, such as .*playbook backup_list"):
             store.restore(service, files, {})
-        assert bucket.found == {}
+        assert bucket.objects == {}
         place = file_of(files.stage / "objects", name)
         place.parent.mkdir(parents=True)
         place.write_bytes(content)
     store.restore(service, files, {})
-    assert bucket.found == contents
+    assert bucket.objects == contents
     assert store.compare(service, {"objects": 2}) == []
 
 
