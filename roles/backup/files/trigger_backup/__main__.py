@@ -26,7 +26,7 @@ from .images import Images
 from .keys import Keys
 from .move import TOLD, Move, accept, told_of
 from .objects import Objects
-from .plan import Plan, home, known_identity, plan_of, require_rotated, secrets_of, target_of
+from .plan import Plan, home, known_identity, plan_of, require_rotated, secrets_of, target_of, written_by
 from .points import FAILED, PostgresPoint, point, spans, state_at
 from .postgres import Postgres
 from .process import BackupError, Shell, moment
@@ -147,7 +147,8 @@ def carry_out(given: argparse.Namespace) -> Any:
     if given.command == "objects-move":
         return Move(plan_of(folder / PLAN), engine, told_of(folder / TOLD), say).run(given.check)
     if given.command.startswith("adopt"):
-        return adopt(given, Adoption(plan_of(folder / ADOPT_PLAN), engine, source_of(folder / SOURCE), say))
+        plan = plan_of(folder / ADOPT_PLAN, written_by("adopt"))
+        return adopt(given, Adoption(plan, engine, source_of(folder / SOURCE), say))
     if given.command == "leave":
         path = folder / PLAN
         return {"changed": leave(folder, engine, plan_of(path).stores.get("postgres") if path.exists() else None)}

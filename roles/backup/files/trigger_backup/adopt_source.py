@@ -11,7 +11,7 @@ from typing import Any
 from .engine import Engine
 from .foreign import AdoptedImages, ForeignClickHouse, ForeignImages, ForeignObjects, ForeignPostgres, ForeignRedis
 from .objects import Objects
-from .plan import Plan, read_json, secrets_of
+from .plan import Plan, read_json, secrets_of, written_by
 from .redis import Redis
 from .sigv4 import Key
 from .stores import Store
@@ -45,7 +45,7 @@ NOTHING = Source("", (), "", (), {}, {}, "", "", "")
 
 def source_of(path: Path) -> Source:
     """Read it; what an adoption is finished or taken back with, does not need it."""
-    return Source(**read_json(path)) if path.exists() else NOTHING
+    return Source(**read_json(path, written_by("adopt"))) if path.exists() else NOTHING
 
 
 def old_stores(engine: Engine, source: Source) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .engine import Engine
 from .plan import write_json
+from .process import BackupError
 
 # What a service needs to do its work; ports, neighbours and labels are left out.
 KEPT = (
@@ -35,6 +36,8 @@ KEPT = (
     "user",
 )
 FILE = "compose.json"
+# What Compose says when the time is over.
+LATE = "not healthy after"
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,13 @@ class Aside:
         """Write the project, start its services if there are any, and wait until they are healthy."""
         if services:
             self.write(source, services, moved, changes)
-            self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
+            try:
+                self.compose("up", "--detach", "--wait", "--wait-timeout", str(self.wait_seconds))
+            except BackupError as error:
+                if LATE not in str(error):
+                    raise
+                limit = f"They have {self.wait_seconds} s to become healthy (webapp_start_timeout_seconds)."
+                raise BackupError(f"{error} {limit}") from None
 
     def down(self) -> None:
         if self.written:

@@ -81,7 +81,11 @@ class Engine:
         deadline = time.monotonic() + seconds
         while not question():
             if time.monotonic() > deadline:
-                raise BackupError(f"{container} {failure} within {seconds:.0f} s (docker logs {container}).")
+                # All that is waited for has the time that the setting gives.
+                raise BackupError(
+                    f"{container} {failure} within {seconds:.0f} s (webapp_start_timeout_seconds). Its log says why: "
+                    f"docker logs {container}"
+                )
             time.sleep(0.2)
 
     def _is_healthy(self, container: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .plan import read_json, write_json
+from .plan import JOURNAL, read_json, write_json
 from .process import Say
 
 # The last step.
@@ -23,7 +23,7 @@ class Journal:
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
+        found: dict[str, Any] = read_json(self.path, JOURNAL) if self.path.exists() else {}
         return found
 
     @property

@@ -17,7 +17,7 @@ from .engine import Engine
 from .halt import stopped
 from .journal import COMPLETE, Journal
 from .objects import Bucket, Gone, Object, fits, md5_of
-from .plan import Plan, read_json
+from .plan import JOURNAL, Plan, read_json, written_by
 from .process import BackupError, Say, remove_folder, require_room
 from .sigv4 import Key
 
@@ -222,7 +222,7 @@ class Move(Journal):
 
 
 def told_of(path: Path) -> Told:
-    return Told(**read_json(path))
+    return Told(**read_json(path, written_by("object_store_move")))
 
 
 def accept(home: Path, engine: Engine, running: str) -> bool:
@@ -230,7 +230,7 @@ def accept(home: Path, engine: Engine, running: str) -> bool:
     path = home / STATE
     if not path.exists():
         return False
-    state = read_json(path)
+    state = read_json(path, JOURNAL)
     if COMPLETE not in state["done"] or state["to"] != running:
         raise BackupError("The move of objects is not complete: start the playbook object_store_move again.")
     engine.remove_volume(state["volume"])

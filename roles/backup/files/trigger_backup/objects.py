@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from .engine import Engine
-from .plan import read_json, write_json
+from .plan import HERE, SAVED, Advice, read_json, write_json
 from .process import BackupError, digest_of
 from .sigv4 import Key, headers, path, query_text
 from .stores import Facts, Files, Service, Store
@@ -211,7 +211,7 @@ class Objects(Store):
     def restore(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
         self.engine.ask(service.container, "sh", "-euc", self.script, "sh", self.bucket, doing="Creating the bucket")
         bucket = self.reach(service.container)
-        self.index = index_of(files.stage / INDEX)
+        self.index = index_of(files.stage / INDEX, SAVED)
         require_files(files.stage / FOLDER, self.index)
         there = {each.name: each for each in bucket.objects()}
         for name, each in self.index.items():
@@ -229,9 +229,9 @@ class Objects(Store):
         return wrong + ([f"{found} objects instead of {facts['objects']}"] if found != facts["objects"] else [])
 
 
-def index_of(path: Path) -> dict[str, Kept]:
+def index_of(path: Path, advice: Advice = HERE) -> dict[str, Kept]:
     """Read an index."""
-    return {name: Kept(*row) for name, row in read_json(path).items()}
+    return {name: Kept(*row) for name, row in read_json(path, advice).items()}
 
 
 def require_files(folder: Path, index: Mapping[str, Any]) -> None:

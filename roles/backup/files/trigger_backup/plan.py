@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,28 @@ from .process import BackupError
 FORMAT = 1
 # Beside the secrets file while a rotation has new secrets that services do not have yet.
 NEXT_SECRETS = ".next"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do about a file that cannot be read."""
+
+    missing: str
+    damaged: str
+
+
+def written_by(playbook: str) -> Advice:
+    """Give that for a file of a role, which the playbook writes anew."""
+    return Advice(f"The playbook {playbook} writes it.", f"Remove it; the playbook {playbook} writes it again.")
+
+
+HERE = written_by("backup")
+_RESTORE_SECRETS = "It has the only encryption key of the data: restore it from a backup or from your vault."
+SECRETS = Advice(_RESTORE_SECRETS, f"Do not remove it. {_RESTORE_SECRETS}")
+# Of what was fetched.
+SAVED = Advice(*["What was saved is not complete. Restore another backup (playbook backup_list)."] * 2)
+# Of what takes several steps. Without it, nobody knows what is replaced and where the old data is.
+JOURNAL = Advice(*["Do not remove it: only it knows the way back. Restore it from a copy of the disk."] * 2)
 
 
 @dataclass(frozen=True)
@@ -104,14 +126,14 @@ def home(directory: Path) -> Path:
     return directory / "backup"
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: Advice = HERE) -> Any:
     """Read a file of the role or of this program."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BackupError(f"{path} is missing. The playbook backup writes it.") from None
+        raise BackupError(f"{path} is missing. {advice.missing}") from None
     except ValueError:
-        raise BackupError(f"{path} is damaged. Remove it; the playbook backup writes it again.") from None
+        raise BackupError(f"{path} is damaged. {advice.damaged}") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -131,11 +153,13 @@ def target_of(directory: Path) -> Target:
     return Target(**{**content, **paths})
 
 
-def plan_of(path: Path) -> Plan:
+def plan_of(path: Path, advice: Advice = HERE) -> Plan:
     """Read a plan, that of this host or of a backup."""
-    content = read_json(path)
+    content = read_json(path, advice)
     paths = {name: Path(content[name]) for name in ("directory", "secrets_file")}
-    return Plan(**{**content, **paths})
+    # A later version of the collection may write more. What this one could not restore has a later format.
+    known = {each.name: content[each.name] for each in fields(Plan) if each.name in content}
+    return Plan(**{**known, **paths})
 
 
 def require_rotated(secrets_file: Path) -> None:
@@ -147,9 +171,9 @@ def require_rotated(secrets_file: Path) -> None:
         )
 
 
-def secrets_of(path: Path) -> dict[str, str]:
+def secrets_of(path: Path, advice: Advice = SECRETS) -> dict[str, str]:
     """Read the secrets of the installation."""
-    content: dict[str, str] = read_json(path)
+    content: dict[str, str] = read_json(path, advice)
     return content
 
 

@@ -166,6 +166,16 @@ class Repository:
         """List the backups, the newest last."""
         return [row for row in self.states(TAG) if not row.point]
 
+    def newest(self) -> Snapshot:
+        """Give the newest backup. Others may have removed all of them, and left points."""
+        known = self.snapshots()
+        if not known:
+            raise BackupError(
+                f"{self.name} has no backup any more (backup_repository), and a point needs the one that it belongs "
+                "to. Set backup_repository to where the backups are."
+            )
+        return known[-1]
+
     def states(self, *tags: str) -> list[Snapshot]:
         """List backups and points, or what has one of the tags, the newest last."""
         flags = [word for tag in tags or (TAG, POINT) for word in ("--tag", tag)]

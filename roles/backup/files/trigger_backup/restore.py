@@ -16,7 +16,7 @@ from .create import base_backup, found_points, put_base_backup
 from .engine import Engine
 from .files import FOLDER, PLAN
 from .journal import COMPLETE, Journal
-from .plan import FORMAT, Plan, home, plan_of, secrets_of, write_json
+from .plan import FORMAT, SAVED, Plan, home, plan_of, secrets_of, write_json
 from .process import BackupError, Say, Shell, empty_folder, moment, remove_folder, require_room
 from .repository import Repository, Snapshot
 from .stores import Files, Store
@@ -51,7 +51,7 @@ class Restore(Journal):
         self.refuse_undoing()
         # Before anything was stopped, nothing was restored: that one is begun anew.
         begun = self.state.get("snapshot", "") if "stop" in self.done else ""
-        if begun and wanted == "latest" and repository.snapshots()[-1].id != self.state["newest"]:
+        if begun and wanted == "latest" and repository.newest().id != self.state["newest"]:
             raise BackupError(
                 f"The restore of the backup {begun[:8]} was not finished, and a newer backup was made since. To finish "
                 f"it, set backup_restore_snapshot={begun[:8]}. To keep what is there now, run on the host: "
@@ -76,7 +76,7 @@ class Restore(Journal):
             self.check_target(manifest, replace)
             size = sum(repository.size(each) for each in (snapshot, backup) if each)
             require_room_twice(self.engine, self.home, size, "a restore")
-            self.keep(snapshot=snapshot.id, newest=repository.snapshots()[-1].id, targets=manifest["volumes"])
+            self.keep(snapshot=snapshot.id, newest=repository.newest().id, targets=manifest["volumes"])
         if COMPLETE not in self.done:
             self.carry_out(repository, snapshot, backup, manifest)
         remove_folder(self.home / FETCHED)
@@ -90,14 +90,14 @@ class Restore(Journal):
         self.aside(1).down()  # a restore that was killed has left its containers, which must not write beside others
         files = Files(self.home / FETCHED, Path(snapshot.stage))
         self.step("fetch", "Fetching the backup", lambda: self.fetch(repository, snapshot, backup, manifest))
-        plan = plan_of(files.stage / PLAN)
+        plan = plan_of(files.stage / PLAN, SAVED)
         if plan.directory != self.directory:
             self.forget()
             raise BackupError(f"The backup is of an installation in {plan.directory}: set trigger_directory to that.")
         self.step("stop", "Stopping what runs", self.stop)
         self.step("set_aside", "Setting aside what is there", lambda: self.set_aside(plan))
         self.step("files", "Restoring the files", lambda: self.put_files(plan, files, repository.key))
-        secrets = secrets_of(files.stage / FOLDER / plan.secrets_copy)
+        secrets = secrets_of(files.stage / FOLDER / plan.secrets_copy, SAVED)
         stores = self.stores_of(plan, self.engine, secrets)
         self.restore_stores(plan, stores, files, manifest)
         # What a later backup has of ClickHouse is of a history that ends here: points must not use it.

@@ -13,7 +13,7 @@ from .create import PAUSED
 from .engine import Engine
 from .halt import stopped
 from .journal import COMPLETE, Journal
-from .plan import Plan, read_json
+from .plan import JOURNAL, Plan, read_json
 from .postgres import Postgres
 from .process import BackupError, Say, empty_folder, remove_folder, require_room, said
 from .restore import PROJECTS, STATE, holds, move
@@ -256,7 +256,7 @@ class Upgrade(Journal):
 def require_finished(home: Path) -> None:
     """Refuse to put other data into the volume while an upgrade is in the middle of it."""
     path = home / UPGRADE
-    state = read_json(path) if path.exists() else {"done": [COMPLETE]}
+    state = read_json(path, JOURNAL) if path.exists() else {"done": [COMPLETE]}
     if COMPLETE not in state["done"] or state.get("undoing"):
         raise BackupError(
             "An upgrade of Postgres is not complete. Start the playbook postgres_upgrade again, or undo it: "

@@ -12,7 +12,7 @@ from .aside import Aside
 from .create import forget, note, resume
 from .engine import Engine
 from .files import FOLDER, PLAN
-from .plan import Plan, plan_of, secrets_of
+from .plan import SAVED, Plan, plan_of, secrets_of
 from .process import Say, remove_folder
 from .repository import Repository, Snapshot
 from .restore import StoresOf, check_manifest, put_store, require_room_twice
@@ -82,11 +82,11 @@ class Trial:
         self.fetched.mkdir(mode=0o700)
         repository.fetch(snapshot, self.fetched, paths_of(snapshot, facts) if names else ())
         files = Files(self.fetched, Path(snapshot.stage))
-        plan = plan_of(files.stage / PLAN)
+        plan = plan_of(files.stage / PLAN, SAVED)
         here = files.stage / FOLDER
         services = [row["service"] for name, row in plan.stores.items() if name in facts and row.get("service")]
         self.aside.up(here / "webapp", services, (plan.directory, here))
-        stores = self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_copy))
+        stores = self.stores_of(plan, self.engine, secrets_of(here / plan.secrets_copy, SAVED))
         for store in [each for each in stores if each.name in facts]:
             self.say(f"Restoring {store.name} on its own")
             put_store(self.aside, plan, store, files, manifest["stores"][store.name])

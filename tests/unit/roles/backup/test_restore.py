@@ -278,6 +278,51 @@ def test_a_file_that_the_backup_lacks_is_named(
         installed.restore(replace=True)
 
 
+@pytest.mark.parametrize("name", ["plan.json", "files/secrets.json"])
+def test_a_backup_without_what_a_restore_begins_with_is_refused(
+    host: Host, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = FakeRepository.fetch
+
+    def lacking(repository: FakeRepository, snapshot: Snapshot, folder: Path, included: Any = ()) -> None:
+        fetch(repository, snapshot, folder, included)
+        (folder / str(repository.stage).lstrip("/") / name).unlink()
+
+    monkeypatch.setattr(FakeRepository, "fetch", lacking)
+    # Of the files, only after these are in place.
+    monkeypatch.setattr(Restore, "put_files", lambda *_: None)
+    with pytest.raises(BackupError, match=r"json is missing\. What was saved is not complete\. Restore another backup"):
+        host.restore(replace=True)
+
+
+def test_a_backup_of_a_newer_collection_may_have_more(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an older one cannot restore has a later format."""
+    fetch = FakeRepository.fetch
+
+    def more(repository: FakeRepository, snapshot: Snapshot, folder: Path, included: Any = ()) -> None:
+        fetch(repository, snapshot, folder, included)
+        path = folder / str(repository.stage).lstrip("/") / "plan.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "of_later": {"a": 1}}))
+
+    monkeypatch.setattr(FakeRepository, "fetch", more)
+    host.restore(replace=True)
+    assert host.state == OLD
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_repository_that_has_points_alone_is_told(
+    installed: Host, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if begun:
+        installed.fail.append("ended")
+        with pytest.raises(BackupError, match="ended"):
+            installed.restore(replace=True)
+    point = Snapshot("d" * 64, "2026", "i" * 16, (str(installed.directory / "backup/stage"),), 2.0, ID[:8], point=True)
+    monkeypatch.setattr(FakeRepository, "states", lambda *_: [point])
+    with pytest.raises(BackupError, match=r"/r has no backup any more .*Set backup_repository to where"):
+        installed.restore(replace=True, wanted="latest" if begun else point.short)
+
+
 def test_containers_go_without_the_files_of_their_projects(installed: Host) -> None:
     (installed.directory / "secrets.json").unlink()
     installed.restore(replace=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -437,6 +438,18 @@ def test_a_connection_that_ends_within_an_answer_is_told(
         Bundled(bucket).copy(tmp_path)
 
 
+@pytest.mark.parametrize("text", [None, "{"])
+def test_a_copy_without_its_index_is_refused_with_the_way_on(bucket: Store, tmp_path: Path, text: str | None) -> None:
+    files = Files(tmp_path, Path("/stage"))
+    files.stage.mkdir()
+    if text:
+        (files.stage / "objects.json").write_text(text)
+    with pytest.raises(
+        BackupError, match=r"objects\.json is .*not complete\. Restore another backup \(playbook backup_l"
+    ):
+        Bundled(bucket).restore(FakeService(tmp_path), files, {})
+
+
 def test_a_copy_without_its_objects_is_refused_by_name(bucket: Store, tmp_path: Path) -> None:
     """Of a backup whose index has no types."""
     store = Bundled(bucket)
@@ -548,6 +561,38 @@ def test_a_service_may_get_another_image_with_its_volume_elsewhere(tmp_path: Pat
     places = {mount["source"]: mount["target"] for mount in row["volumes"] if mount["type"] == "volume"}
     assert places == {"trigger_redis_data": "/elsewhere"}
     assert str(tmp_path / "webapp/redis.conf") in [mount["source"] for mount in row["volumes"]]
+
+
+class LateCompose(Config):
+    """Waits until the time is over, or finds a container that ended."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def output(self, words: Sequence[str], **options: Any) -> str:
+        if "up" in words:
+            raise BackupError(f"Compose (up, project own) failed: {self.text}")
+        return super().output(words, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("application not healthy after 5s", True), ("container own-x-1 exited (1)", False)]
+)
+def test_the_setting_is_named_when_services_come_too_late(tmp_path: Path, text: str, told: bool) -> None:
+    engine = FakeEngine()
+    engine.shell = LateCompose(text)
+    (tmp_path / "webapp").mkdir()
+    aside = Aside(engine, "own", tmp_path / "aside", 5)
+    with pytest.raises(BackupError, match=re.escape(text)) as error:
+        aside.up(tmp_path / "webapp", ["trigger-redis"], (tmp_path, tmp_path))
+    assert ("5 s to become healthy (webapp_start_timeout_seconds)" in str(error.value)) == told
+
+
+def test_the_setting_is_named_when_a_container_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    monkeypatch.setattr(engine, "inspect", lambda _container: {"State": {"Running": False}})
+    with pytest.raises(BackupError, match=r"c was not healthy within 0 s \(webapp_start_timeout_seconds\).*logs c"):
+        engine.wait("c", 0)
 
 
 def test_differences_are_named() -> None:
