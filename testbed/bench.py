@@ -13,7 +13,6 @@ import re
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from typing import Any
 from . import bench_report, images, node
 from .cluster import Cluster
 from .common import CACHE, LABEL, ROOT, TestbedError, docker, replace_file, say, step
+from .executions import executions
 from .hello import Hello
 
 NAME = "bench"
@@ -35,7 +35,6 @@ CONTROL = f"control.{NAME}"
 FOLDER = CACHE / NAME
 # In the order in which an operator would start them.
 PROJECTS = {CONTROL: ("webapp", "registry"), "worker": ("supervisor",)}
-EXECUTED = re.compile(r"^<(?P<host>[^>]+)> EXEC ", re.MULTILINE)
 
 
 @dataclass
@@ -117,11 +116,6 @@ def _ping(workers: int, runs: int) -> Measure:
     for _ in range(runs):
         _ansible(measure, workers, "ansible", "all", "-m", "ansible.builtin.ping")
     return measure
-
-
-def executions(log: str) -> dict[str, int]:
-    """Count what Ansible executed on each host, from a log of -vvv."""
-    return dict(Counter(found["host"] for found in EXECUTED.finditer(log)))
 
 
 def _executed(workers: int) -> dict[str, int]:

@@ -10,7 +10,13 @@ import pytest
 from verification.deployment import Deployment, Play, differences
 from verification.secrets import Secrets, leaks
 
+from testbed.executions import executions
+
 pytestmark = pytest.mark.repeats
+
+# Modules that a run calls at most where it changes nothing, without a gateway. On the control host two more than it
+# needs: the workers' heartbeats are asked for again where they were old.
+CONTROL_CALLS, WORKER_CALLS = 13, 6
 
 
 @dataclass(frozen=True)
@@ -45,3 +51,15 @@ def test_a_run_that_finds_all_as_it_should_be_says_so(
 
 def test_neither_has_changed_anything(again: Again) -> None:
     assert again.changed == []
+
+
+def test_hosts_are_called_no_more_often_than_is_needed(deployment: Deployment, again: Again) -> None:
+    """Each call costs the host a start of Python, and the controller a process."""
+    if deployment.gateway:
+        pytest.skip("the figures are of a deployment without a gateway")
+    allowed = {node.name: CONTROL_CALLS if node == deployment.control else 0 for node in deployment.nodes}
+    for worker in deployment.workers:
+        allowed[worker.name] += WORKER_CALLS
+    called = executions(again.second.output)
+    assert called.keys() == {node.name for node in deployment.nodes if node.groups}
+    assert {host: calls for host, calls in called.items() if calls > allowed[host]} == {}, called

@@ -53,11 +53,6 @@ def _named(name: str, real: object) -> object:
     return lambda what, *_given, **_options: Measure(what)
 
 
-def test_executions_are_counted_for_each_host() -> None:
-    log = "<one> EXEC ['docker', 'exec']\n<two> EXEC x\nTASK <one> EXEC\n<one> EXEC y\n<one> PUT z\n"
-    assert bench.executions(log) == {"one": 2, "two": 1}
-
-
 def test_only_runs_with_nothing_to_do_are_drawn() -> None:
     found = [
         Measure("nothing to do, 2 workers", [3.0, 1.0, 2.0]),
