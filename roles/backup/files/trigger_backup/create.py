@@ -17,6 +17,7 @@ from .plan import FORMAT, Plan, identity, identity_of, read_json, secrets_of, wr
 from .process import BackupError, Say, require_room, used
 from .repository import MANIFEST, Repository, short
 from .stores import Facts, Store, limited
+from .wal import Log
 
 STATUS = "status.json"
 # Which backup points belong to.
@@ -27,12 +28,13 @@ WEBAPP_PORT = 3000
 
 
 def resume(plan: Plan, engine: Engine, stores: Sequence[Store], say: Say) -> None:
-    """Start a webapp that an interrupted backup has left stopped, and let go of what the stores hold for it."""
+    """Start a webapp that an interrupted backup has left stopped, and let go of what was held or begun for it."""
     mark = plan.home / PAUSED
     if mark.exists():
         say("Starting the webapp, which an interrupted backup has left stopped")
         start(plan, engine)
         mark.unlink()
+    Log(plan.home).fresh.unlink(missing_ok=True)  # a part of a copy of the database
     let_go(stores, say)
 
 
@@ -145,12 +147,16 @@ def take(
     pause: bool,
     backup: str = "",
     excluded: Sequence[str] = (),
+    unlock: bool = False,
 ) -> dict[str, Any]:
-    """Save the state of some stores: a backup, or a point of one; `excluded`: what of the stage is no part of it."""
+    """Save the state of some stores: a backup, or a point of one.
+
+    `excluded`: what of the stage is no part of it. `unlock`: whether the last one may have left a lock.
+    """
     installation = installation_of(plan)
     plan.stage.mkdir(parents=True, exist_ok=True, mode=0o700)
     clean_stage(plan.stage, stores)
-    check_space(plan, engine, repository, stores, is_point=bool(backup))
+    check_space(plan, engine, repository, stores, is_point=bool(backup), excluded=excluded)
     facts: dict[str, Facts] = {}
     try:
         for store in stores:
@@ -188,6 +194,8 @@ def take(
         write_json(plan.stage / MANIFEST, manifest)
         say(f"Storing it in {repository.name}")
         key = identity(secrets_of(plan.secrets_file)["encryption_key"])
+        if unlock:
+            repository.free_stale_locks()
         summary = repository.save([str(plan.stage), *paths], installation, cut, backup, excluded, key)
     finally:
         let_go(stores, say)
@@ -237,13 +245,23 @@ def clean_stage(stage: Path, stores: Sequence[Store]) -> None:
 
 
 def check_space(
-    plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], *, is_point: bool = False
+    plan: Plan,
+    engine: Engine,
+    repository: Repository,
+    stores: Sequence[Store],
+    *,
+    is_point: bool = False,
+    excluded: Sequence[str] = (),
 ) -> None:
-    """Refuse a backup that would fill a disk. ClickHouse copies into its own volume, the others into the stage."""
+    """Refuse a backup that would fill a disk. ClickHouse copies into its own volume, the others into the stage.
+
+    `excluded`: what of the stage stays beside the new copies.
+    """
     plan.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     sizes = {store.name: store.size() for store in stores}
     in_volume = sizes.pop("clickhouse", 0)
-    needs = [(plan.home, max(0, sum(sizes.values()) - used(plan.stage))), (engine.root(), in_volume)]
+    replaced = used(plan.stage) - sum(used(Path(path)) for path in excluded)
+    needs = [(plan.home, max(0, sum(sizes.values()) - replaced)), (engine.root(), in_volume)]
     doing = "a point" if is_point else "a backup"
     if repository.folder:
         needs.append((existing(repository.folder), growth(plan, repository, stores, is_point=is_point)))

@@ -23,7 +23,7 @@ from .process import BackupError, Say, moment
 from .receive import SLOT, position
 from .repository import Repository, Snapshot, usable
 from .stores import Facts, Store
-from .wal import Log, Position, base_of, needed, number_of
+from .wal import Base, Log, Position, base_of, needed, number_of
 
 # How long a point waits until the receiver runs, and has what the point needs.
 RECEIVE_SECONDS = 60.0
@@ -69,7 +69,7 @@ class PostgresPoint(Postgres):
             return f"the received log has a gap ({missing[0]})"
         if base.time < self.renewed:
             return "there is a newer backup"
-        return "the log has grown" if self.log.size() > max(base.bytes, LOG_BYTES) else ""
+        return "the log has grown" if has_grown(self.log, base) else ""
 
     def received(self, until: int = 1) -> int:
         """Wait until the receiver has a position, and give how far it is."""
@@ -97,8 +97,11 @@ class PostgresPoint(Postgres):
         self.received()
         words = ["pg_basebackup", "-U", self.user, "-D", "-", "-Ft", "-X", "none", "-c", "fast"]
         program = self.engine.program(self.container, *words)
-        self.engine.shell.into_file(program, self.log.fresh, doing="Copying Postgres")
-        self.log.replace_base(position(self).segment)
+        try:
+            self.engine.shell.into_file(program, self.log.fresh, doing="Copying Postgres")
+            self.log.replace_base(position(self).segment)
+        finally:  # a part of a copy would take the room of the next one
+            self.log.fresh.unlink(missing_ok=True)
 
     def snapshot(self) -> None:
         """Mark this moment in the log. The message is there to be committed: that writes the log at once."""
@@ -129,21 +132,36 @@ class PostgresPoint(Postgres):
         return {**facts, "database": self.database, "user": self.user, "paths": {"log": str(self.log.folder)}}
 
 
+def has_grown(log: Log, base: Base | None) -> bool:
+    """Tell whether the log takes more than a new copy of the database is worth."""
+    return log.size() > max(base.bytes if base else 0, LOG_BYTES)
+
+
+def bound(home: Path, say: Say) -> None:
+    """Keep the log from filling the disk while points fail: only a new copy ends the need for it otherwise."""
+    log = Log(home)
+    if results(home).get(FAILED) and has_grown(log, base_of(log.base)):
+        say("Removing the received log: it has grown while points failed")
+        log.trim_all()
+
+
 def point(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
     """Make one point, note what became of it, and give that."""
     began = time.time()
+    bound(plan.home, say)  # before anything that fails each time
     resume(plan, engine, stores, say)
     backup = base_backup(plan.home)
     if backup.get("repository") != repository.name:
         Log(plan.home).trim_all()
         say("The first backup has to be made before")
         return {"skipped": "there is no backup yet"}
-    if results(plan.home).get(FAILED):
-        repository.free_stale_locks()
+    # The repository may not answer. It is asked only after the copy of the database, which ends the need for the log.
+    unlock = bool(results(plan.home).get(FAILED))
     note(plan.home, FAILED, {"time": began, "error": ""})
     # The dump of the last backup lies there, too; a point has something better.
     left = [str(plan.stage / Path(dump.DUMP).parent)]
-    result = take(plan, engine, repository, stores, say, pause=False, backup=backup["id"], excluded=left)
+    of_backup: str = backup["id"]
+    result = take(plan, engine, repository, stores, say, pause=False, backup=of_backup, excluded=left, unlock=unlock)
     result["seconds"] = round(time.time() - began, 1)
     result["time"] = began
     note(plan.home, GOOD, result)

@@ -100,8 +100,8 @@ class Log:
         ]
 
     def size(self) -> int:
-        """Give the bytes that the files since the copy take."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if SEGMENT.match(path.name))
+        """Give the bytes that the received files take. Those that points have are the same files."""
+        return sum(path.stat().st_size for path in segments(self.received))
 
     def gather(self, names: list[str]) -> None:
         """Bring the files together that a recovery from the copy needs."""

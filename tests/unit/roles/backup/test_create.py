@@ -450,6 +450,22 @@ def test_a_repository_on_a_disk_of_this_host_needs_room_there(
         check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=6)], is_point=is_point)
 
 
+def test_the_last_dump_is_no_room_for_a_point(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point neither removes nor overwrites it."""
+    for name, size in {"postgres/database.dump": 1000, "files/compose.yml": 10}.items():
+        (plan.stage / name).parent.mkdir(parents=True)
+        (plan.stage / name).write_bytes(b"x" * size)
+    free = shutil.disk_usage("/")._replace(free=process.SPARE + 500)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    engine, repository = FakeEngine(), FakeRepository()
+    repository.name = "s3:https://s3.example.com/bucket"
+    left = [str(plan.stage / "postgres")]
+    check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=1500)])
+    check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=510)], is_point=True, excluded=left)
+    with pytest.raises(BackupError, match="MiB free; a point needs"):
+        check_space(plan, engine, repository, [FakeStore(engine, bytes_needed=511)], is_point=True, excluded=left)
+
+
 @pytest.mark.parametrize("command", ["create", "point"])
 def test_nothing_is_saved_while_a_rotation_is_unfinished(
     plan: Plan, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -308,6 +308,25 @@ def test_a_copy_is_renewed(
     assert bool(store.reason()) == bool(words)
 
 
+@pytest.mark.parametrize("fault", ["error", "kill"])
+def test_a_part_of_a_copy_is_removed(server: Server, plan: Plan, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """It would take the room of the next copy, and the check of the space would refuse that."""
+
+    def full(words: Sequence[str], path: Path, *, doing: str) -> None:
+        path.write_text("a part")
+        raise OSError(28, "No space left on device")
+
+    store = store_of(server, plan)
+    if fault == "kill":  # nothing ran afterwards but what starts the webapp
+        store.log.fresh.write_text("a part")
+        create.resume(plan, server, [], lambda _: None)
+    else:
+        monkeypatch.setattr(server, "into_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.prepare()
+    assert not store.log.fresh.exists()
+
+
 def test_the_receiver_has_to_run_before_a_copy_begins(
     server: Server, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,6 +484,46 @@ def test_before_the_first_backup_there_is_no_point(plan: Plan, server: Server) -
         assert "skipped" in make(plan, server, repository, FakeStore())
         assert repository.calls == []
     assert sorted(path.name for path in log.received.iterdir()) == [names[1], f"{names[2]}.partial"]
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_log_is_bounded_while_points_fail(
+    plan: Plan, server: Server, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """The receiver goes on, and would fill the disk of the server."""
+    monkeypatch.setattr(points, "LOG_BYTES", 6)
+    found_points(plan.home, "/r", "f1")
+    log = Log(plan.home)
+    if copied:
+        archive(log.base)
+    limit = log.base.stat().st_size if copied else points.LOG_BYTES
+    told = list[str]()
+    for number in range(20, 26):
+        (log.received / segment(log, number)).write_bytes(b"x" * (2 * limit // 3))
+        with pytest.raises(BackupError, match="it broke"):
+            point(plan, server, FakeRepository(), [FakeStore(fails=True)], told.append)
+        assert log.size() <= 2 * limit
+    assert any("has grown while points failed" in text for text in told)
+    assert log.base.exists() is copied
+
+
+def test_a_repository_that_does_not_answer_keeps_no_copy_from_being_renewed(plan: Plan, server: Server) -> None:
+    class Unreachable(FakeRepository):
+        def free_stale_locks(self) -> None:
+            raise BackupError("the repository is away")
+
+    found_points(plan.home, "/r", "f1")
+    segment(Log(plan.home), 7, partial=True)
+    prepared = list[int]()
+
+    class Counted(FakeStore):
+        def prepare(self) -> None:
+            prepared.append(1)
+
+    create.note(plan.home, points.FAILED, {"time": 1, "error": "before"})
+    with pytest.raises(BackupError, match="repository is away"):
+        make(plan, server, Unreachable(), Counted())
+    assert prepared
 
 
 def test_a_point_after_a_failure_removes_stale_locks(plan: Plan, server: Server) -> None:
