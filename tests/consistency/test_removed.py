@@ -57,12 +57,16 @@ def test_secrets_and_the_ca_stay_with_the_data(tmp_path: Path) -> None:
         tmp_path,
         *("trigger", "uninstall"),
         host="one.example.com",
-        wanted={"kept": "__uninstall_kept"},
+        wanted={"kept": "__uninstall_kept", "named": "__uninstall_named"},
         cases={folder: {"trigger_directory": folder} for folder in folders},
     )
     for folder in folders:
         assert {f"{folder}/secrets.json", f"{folder}/secrets.json.previous"} < set(kept[folder]["kept"])
         assert any(path.startswith(f"{folder}/ca") for path in kept[folder]["kept"])
+        # Without its record the data from before an upgrade is a volume that nobody knows.
+        records = ("postgres_upgrade", "object_store_moved", "adopt", "upgrade", "restore")
+        assert {f"{folder}/backup/{name}.json" for name in records} < set(kept[folder]["kept"])
+        assert not any("/backup/" in path for path in kept[folder]["named"])
     elsewhere = {"trigger_directory": "/srv/a.b", "trigger_secrets_file": "/srv/a-b/secrets.json"}
     other = render_cases(
         tmp_path,

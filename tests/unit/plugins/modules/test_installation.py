@@ -137,6 +137,19 @@ def test_what_is_ours_goes_and_data_stays(machine: Machine) -> None:
     assert [path.name for path in machine.units.iterdir()] == ["trigger-happy.service"]
 
 
+def test_a_file_beside_what_goes_is_kept(machine: Machine) -> None:
+    """As the record of an upgrade of Postgres, whose old data is in a volume."""
+    backup = machine.path / "backup"
+    (backup / "replaced").mkdir(parents=True)
+    for name in ("postgres_upgrade.json", "plan.json", "replaced/secrets.json"):
+        (backup / name).write_text("x")
+    kept = [str(backup / name) for name in ("postgres_upgrade.json", "adopt.json", "replaced")]
+    wanted = Parameters(str(machine.path), False, kept, [], re.compile("^runner-"))
+    removed = remove(Host(machine.run, str(machine.units)), wanted, check=False)
+    assert machine.files() == ["backup/postgres_upgrade.json", "backup/replaced/secrets.json"]
+    assert str(backup / "plan.json") in removed["files"]
+
+
 def test_units_go_before_what_they_would_start_again(machine: Machine) -> None:
     machine.remove()
     assert machine.log[0] == "systemctl disable --now trigger-backup.timer trigger-backup.service"
