@@ -159,9 +159,10 @@ def text(kind: str, row: Mapping[str, Any]) -> str:
         took = f"within {row['seconds']:.0f} s"
         also = f" and the point {row['point']} after it" if row.get("point") else ""
         what = f"Backup {row['snapshot'][:8]}{also}"
-        return (
-            f"{what} {'were' if also else 'was'} restored in separate containers at {when} {took}: everything matches."
-        )
+        uncounted = row.get("uncounted", [])
+        without = f" Not counted, because written to during the backup: {', '.join(uncounted)}." if uncounted else ""
+        done = "were" if also else "was"
+        return f"{what} {done} restored in separate containers at {when} {took}: everything matches.{without}"
     if not row["error"]:
         return f"Begun at {when}, and ended before it was over."
     return f"Failed at {when}: {row['error']}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Playbooks that begin without the checks of the playbook site: what they say where a restore or the like is by half."""
+"""Playbooks without the checks of the playbook site: what they say where a restore or the like is not complete."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
+from . import process
 from .engine import Engine
 from .process import BackupError, Shell, remove_folder
 from .stores import Facts, Files, Service, Store, differences
@@ -200,7 +201,13 @@ class ClickHouse(Store):
         return status in ("BACKUP_CREATED", "RESTORED")
 
     def _finish(self, container: str, operation: str) -> None:
+        deadline = time.monotonic() + process.LONG_SECONDS
         while not self._ended(container, operation):
+            if time.monotonic() > deadline:
+                raise BackupError(
+                    f"ClickHouse ({container}) did not end its BACKUP or RESTORE within "
+                    f"{process.LONG_SECONDS / 3600:.0f} h. The log of its container says why (docker logs)."
+                )
             time.sleep(0.3)
 
 

@@ -229,6 +229,7 @@ def open_repository(plan: Plan, repository: Repository, installation: str) -> No
             )
         repository.make()
     repository.free_stale_locks()
+    repository.require_lock()  # without it the backup would fail after the pause and all copies
     others = {row.installation for row in repository.snapshots()} - {installation}
     if others:
         raise BackupError(

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from .plan import Plan
-from .process import Shell, remove_folder
+from .process import BackupError, Shell, remove_folder, said, used
 from .stores import Facts, Store
 
 FOLDER = "files"
 PLAN = "plan.json"
+# What others replace or remove while it is copied, such as the status page, is another file the next time.
+ATTEMPTS = 3
+VANISHED = "No such file or directory"
 
 
 class Installation(Store):
@@ -28,16 +33,28 @@ class Installation(Store):
         return sorted(path for path in self.plan.directory.iterdir() if path != self.plan.home)
 
     def size(self) -> int:
-        return sum(file.lstat().st_size for part in self.parts() for file in [part, *part.rglob("*")])
+        found = 0
+        for part in self.parts():
+            with suppress(FileNotFoundError):
+                found += part.lstat().st_size + used(part)
+        return found
 
     def snapshot(self) -> None:
         """Copy them at once: they are few, and tokens have to fit the database."""
-        target = self.plan.stage / FOLDER
+        for left in reversed(range(ATTEMPTS)):
+            done = self._copy_files(self.plan.stage / FOLDER)
+            if done.returncode == 0:
+                break
+            if not left or VANISHED not in said(done):
+                raise BackupError(f"Copying the files of the installation failed: {said(done)}")
+        shutil.copy2(self.plan.home / PLAN, self.plan.stage / PLAN)
+
+    def _copy_files(self, target: Path) -> subprocess.CompletedProcess[bytes]:
         remove_folder(target)
         target.mkdir(parents=True, mode=0o700)
         outside = [str(self.plan.secrets_file)] if self.plan.secrets_are_outside else []
-        Shell().output(["cp", "--archive", *map(str, self.parts()), *outside, str(target)])
-        shutil.copy2(self.plan.home / PLAN, self.plan.stage / PLAN)
+        words = ["cp", "--archive", *map(str, self.parts()), *outside, str(target)]
+        return Shell().run(words, environment={"LC_ALL": "C"})
 
     def copy(self, stage: Path) -> Facts:
         found = sorted(str(path.relative_to(stage / FOLDER)) for path in (stage / FOLDER).rglob("*") if path.is_file())

@@ -32,6 +32,13 @@ LAST = """(SELECT max("updatedAt") FROM "TaskRun")"""
 # ClickHouse takes the log position of a commit for the version of a row: in a fresh server, which begins at 0, changes
 # of older rows would lose for ever (measured). So the log goes on this many times 4 GiB above the backup's position.
 LSN_STEPS = 16
+# Where ClickHouse is not restored, it has what was done since the backup, however old that is.
+LSN_STEPS_ALONE = 1024
+# How long a dump waits for a table that something else has locked, as pg_dump takes it.
+LOCK_MINUTES = 5
+LOCK_OPTION = f"--lock-wait-timeout={LOCK_MINUTES}min"
+# The end of the statement that pg_dump locks its tables with, and that it prints if it fails. A long list is before it.
+LOCKING = "IN ACCESS SHARE MODE"
 
 
 class Postgres(Store):
@@ -92,9 +99,20 @@ class Postgres(Store):
         snapshot, lsn = self.held
         (stage / DUMP).parent.mkdir(parents=True, exist_ok=True)
         # Uncompressed: restic compresses, and keeps once what did not change.
-        dump = ["pg_dump", "-U", self.user, "--format=custom", "--compress=0", f"--snapshot={snapshot}", self.database]
+        dump = ["pg_dump", "-U", self.user, "--format=custom", "--compress=0", LOCK_OPTION]
+        dump += [f"--snapshot={snapshot}", self.database]
         began = time.monotonic()
-        self.engine.shell.into_file(self.engine.program(self.container, *dump), stage / DUMP, doing="Dumping Postgres")
+        try:
+            program = self.engine.program(self.container, *dump)
+            self.engine.shell.into_file(program, stage / DUMP, doing="Dumping Postgres")
+        except BackupError as error:
+            if LOCKING not in str(error) or time.monotonic() - began < 60 * LOCK_MINUTES:
+                raise
+            raise BackupError(
+                f"Dumping Postgres failed: it could not lock its tables within {LOCK_MINUTES} minutes. Something else "
+                "has locked one, such as a migration; pg_locks and pg_stat_activity name it. Start the same playbook "
+                "or command again when that is over."
+            ) from None
         counting = ANSWER_SECONDS + COUNT_TIMES * (time.monotonic() - began)
         self.copy_roles(stage / GLOBALS)
         counts = {row[0]: int(row[1]) for row in self.rows(COUNT, counting)}
@@ -102,7 +120,7 @@ class Postgres(Store):
         return {"lsn": lsn, "rows": counts, "version": version, "database": self.database, "user": self.user}
 
     def copy_roles(self, path: Path) -> None:
-        words = ["pg_dumpall", "-U", self.user, "--globals-only"]
+        words = ["pg_dumpall", "-U", self.user, "--globals-only", LOCK_OPTION]
         self.engine.shell.into_file(
             self.engine.program(self.container, *words), path, doing="Dumping the roles of Postgres"
         )
@@ -125,11 +143,11 @@ class Postgres(Store):
 
         recover(self.engine, service, sql, files.at(facts["paths"]["log"]), facts["mark"])
         if not facts.get("analytics_cut"):  # ClickHouse is not restored: it may have later versions
-            self._raise_log_position(service, facts["lsn"])
+            self._raise_log_position(service, facts["lsn"], LSN_STEPS_ALONE)
 
     def _restore_dump(self, service: Service, files: Files, facts: Mapping[str, Any]) -> None:
         container = service.container
-        self._raise_log_position(service, facts["lsn"])
+        self._raise_log_position(service, facts["lsn"], LSN_STEPS_ALONE if facts.get("alone") else LSN_STEPS)
         # CREATE DATABASE takes one name only as it is written here; names of ours need no quotes.
         database = f'"{self.database}"'
         # Those of an interrupted restore: a database with a slot cannot be dropped.
@@ -163,16 +181,18 @@ class Postgres(Store):
         for line in path.read_text(encoding="utf-8").splitlines():
             made = line.startswith("CREATE ROLE ") and line[len("CREATE ROLE ") :].rstrip(";").strip('"') in known
             changed = line.startswith((f"ALTER ROLE {self.user} ", f'ALTER ROLE "{self.user}" '))
-            if not made and not changed:
+            # Newer versions of pg_dumpall write them for psql, and an older one refuses them.
+            restricted = line.startswith(("\\restrict ", "\\unrestrict "))
+            if not made and not changed and not restricted:
                 wanted.append(line)
         self.sql(container, "\n".join(wanted) + "\n", database="postgres")
 
-    def _raise_log_position(self, service: Service, lsn: str) -> None:
+    def _raise_log_position(self, service: Service, lsn: str, steps: int) -> None:
         container = service.container
         folder = self.sql(container, "SHOW data_directory", database="postgres")[0][0]
         found = self.engine.inspect(container)
         assert found
-        high = int(lsn.partition("/")[0], 16) + LSN_STEPS
+        high = int(lsn.partition("/")[0], 16) + steps
         service.stop()  # a server that was shut down in order; of any other the tool keeps its hands off
         words = ["docker", "run", "--rm", "--network", "none", "--cap-drop", "ALL", "--volumes-from", container]
         words += ["--user", found["Config"]["User"] or "postgres", "--entrypoint", "pg_resetwal", found["Image"]]

@@ -91,6 +91,10 @@ TOO_SLOW = 124
 ANSWER_SECONDS = 30.0
 
 
+# For what may take hours, and must not hold everything else for ever.
+LONG_SECONDS = 24 * 3600.0
+
+
 class Session:
     """A client that stays connected: what it is told happens at once. Of psql, a transaction stays open, too."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import process
 from .engine import Engine
 from .process import BackupError, empty_folder, remove_folder, said
 from .stores import Service
@@ -71,7 +72,10 @@ def put_log(source: Path, target: Path) -> None:
 
 def await_end(engine: Engine, container: str, sql: Callable[[str], list[list[str]]]) -> None:
     """Wait until the server takes changes. It answers before that, and ends if the log does not reach the mark."""
+    deadline = time.monotonic() + process.LONG_SECONDS
     while sql("SELECT pg_is_in_recovery();") != [["f"]]:
+        if time.monotonic() > deadline:
+            raise BackupError(f"Postgres still reads its log after {process.LONG_SECONDS / 3600:.0f} h.")
         if not engine.running(container):
             raise BackupError("Postgres has ended while it read its log.")
         time.sleep(0.5)

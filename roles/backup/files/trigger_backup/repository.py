@@ -162,6 +162,14 @@ class Repository:
         """Remove what an interrupted run of this host has left; locks of others that run stay."""
         self.restic("unlock", doing="Removing stale locks")
 
+    def require_lock(self) -> None:
+        """See that restic can lock the repository, as it does to store something: so it can write there, and is alone.
+
+        To list the backups needs such a lock, unless it is told otherwise.
+        """
+        doing = "Locking the repository (backup_repository), which has to be writable and in use by no other program,"
+        self.restic("snapshots", "--json", "--latest", "1", doing=doing)
+
     def snapshots(self) -> list[Snapshot]:
         """List the backups, the newest last."""
         return [row for row in self.states(TAG) if not row.point]

@@ -282,6 +282,8 @@ def whole(repository: Repository, snapshot: Snapshot) -> tuple[dict[str, Any], S
     """Give the manifest; of a point, with the stores that come from the backup before it, and that backup."""
     manifest = repository.manifest(snapshot)
     names: list[str] = manifest.get("of_backup", [])
+    if "postgres" in manifest["stores"] and "clickhouse" not in [*manifest["stores"], *names]:
+        manifest["stores"]["postgres"]["alone"] = True
     if not names:
         return manifest, None
     backup = next((row for row in repository.snapshots() if row.short == snapshot.backup), None)

@@ -127,6 +127,12 @@ def test_a_point_that_was_tested_is_told(invoke: Any, tmp_path: Path) -> None:
     assert text.startswith("Backup 0123abcd and the point 4567cdef after it were restored in separate containers")
 
 
+def test_what_was_not_counted_is_told(invoke: Any, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"verified": {**verified(1), "uncounted": ["clickhouse"]}}))
+    text = invoke(backup_info.main, path=str(tmp_path))["backup"]["verified"]["text"]
+    assert text.endswith("everything matches. Not counted, because written to during the backup: clickhouse.")
+
+
 def test_a_point_is_told(invoke: Any, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps({"point": pointed(0)}))
     text = invoke(backup_info.main, path=str(tmp_path))["backup"]["point"]["text"]

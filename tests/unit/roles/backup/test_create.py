@@ -83,6 +83,9 @@ class FakeRepository(Repository):
     def free_stale_locks(self) -> None:
         self.calls.append("unlock")
 
+    def require_lock(self) -> None:
+        """Nothing else uses it."""
+
     def snapshots(self) -> list[Snapshot]:
         return self.known
 
@@ -395,6 +398,19 @@ def test_a_repository_that_is_gone_is_not_begun_anew(plan: Plan) -> None:
 def test_a_repository_of_another_installation_is_refused(plan: Plan) -> None:
     with pytest.raises(BackupError, match=r"another installation.*backup_repository"):
         open_repository(plan, FakeRepository(installation="f" * 16), identity(KEY))
+
+
+def test_a_repository_that_cannot_be_locked_is_told_before_the_webapp_is_stopped(plan: Plan) -> None:
+    class Locked(FakeRepository):
+        def require_lock(self) -> None:
+            raise BackupError("somebody else has it")
+
+    engine = FakeEngine()
+    store = FakeStore(engine)
+    with pytest.raises(BackupError, match="somebody else has it"):
+        make(plan, engine, store, Locked())
+    assert engine.calls == []
+    assert store.calls == ["release up"]
 
 
 def test_a_full_disk_is_refused_before_the_webapp_is_stopped(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,53 @@ def test_a_login_that_is_refused_is_told_without_it(hosts: dict[str, Host], kind
         message = host.control.fail("list")
     host.control.tell(host.control.told)
     assert re.search(f"{UNREADABLE}.*{REFUSED[kind]}", message, re.DOTALL), message
+
+
+@contextmanager
+def in_use(control: Control, repository: Path) -> Iterator[None]:
+    """Let another restic hold an exclusive lock: a check that is stopped while it has one."""
+    environment = {**control.environment, "RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": KEY}
+    checking = subprocess.Popen(
+        [control.bin / "restic", "--no-cache", "check"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not any(path.suffix == "" and len(path.name) == 64 for path in (repository / "locks").iterdir()):
+            assert checking.poll() is None
+            time.sleep(0.005)
+        checking.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        checking.kill()
+        checking.wait()
+
+
+@contextmanager
+def unwritable(_control: Control, repository: Path) -> Iterator[None]:
+    """Let nothing be written where locks are; for root a mode would not do that."""
+    (repository / "locks").rename(repository / "locks.away")
+    (repository / "locks").symlink_to("nowhere/at/all")
+    yield
+    (repository / "locks").unlink()
+    (repository / "locks.away").rename(repository / "locks")
+
+
+@pytest.mark.parametrize("state", [in_use, unwritable])
+def test_a_repository_that_cannot_be_locked_is_told_before_the_webapp_is_stopped(
+    hosts: dict[str, Host], state: Callable[[Control, Path], AbstractContextManager[None]]
+) -> None:
+    control, repository = hosts["folder"].control, Path(hosts["folder"].place.repository)
+    control.succeed("create")
+    control.calls.unlink(missing_ok=True)
+    with state(control, repository):
+        message = control.fail("create")
+    assert re.search(r"Locking the repository \(backup_repository\).*lock", message, re.DOTALL), message
+    assert "docker stop" not in control.calls.read_text()
+    assert "restic backup" not in control.calls.read_text()
+    control.succeed("create")
 
 
 @pytest.mark.parametrize("kind", KIND)

@@ -683,6 +683,18 @@ def test_a_point_whose_backup_is_gone_or_lacks_a_store_is_refused() -> None:
         whole(repository, state(55))
 
 
+def test_postgres_knows_whether_clickhouse_is_restored_with_it() -> None:
+    """Otherwise ClickHouse has what came after the backup, and may take no change of older runs."""
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({"postgres": {}, "clickhouse": {}}, False),
+        ({"postgres": {}}, True),
+    ]
+    for stores, alone in cases:
+        repository = Known(stores)
+        manifest, _ = whole(repository, repository.rows[0])
+        assert manifest["stores"]["postgres"].get("alone", False) is alone
+
+
 def test_a_test_of_a_point_fetches_no_more_than_it_restores() -> None:
     snapshot = Snapshot("i", "", OURS, ("/o/backup/stage", "/o/backup/log"))
     facts = {"postgres": {"paths": {"log": "/o/backup/log"}}, "redis": {}}
@@ -743,10 +755,14 @@ def test_a_log_that_ends_too_early_is_told(server: Server, tmp_path: Path, monke
         recover(server, Recovering(server, dies=True), lambda _: [["t"]], sources(tmp_path), "trigger_1")
 
 
-def test_a_server_in_recovery_is_waited_for(server: Server) -> None:
+def test_a_server_in_recovery_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     await_end(server, "pg", lambda _: [["f"]])
     server.up = False
     with pytest.raises(BackupError, match="has ended"):
+        await_end(server, "pg", lambda _: [["t"]])
+    server.up = True
+    monkeypatch.setattr(process, "LONG_SECONDS", 0.0)
+    with pytest.raises(BackupError, match="still reads its log"):
         await_end(server, "pg", lambda _: [["t"]])
 
 

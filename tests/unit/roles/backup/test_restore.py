@@ -403,7 +403,12 @@ def test_a_test_and_a_restore_find_the_secrets_where_a_backup_puts_them(
     monkeypatch.setattr(FakeRepository, "fetch", fetch)
     monkeypatch.setattr(host.engine, "volumes", lambda _prefix: [])
     monkeypatch.setattr(host, "stores", stores)
-    Trial(plan, host.engine, stores, lambda _: None).run(repository, repository.snapshots()[0])
+    manifest = repository.manifest(repository.snapshots()[0])
+    manifest["stores"] = {**manifest["stores"], "clickhouse": {"exact": False}, "redis": {"exact": True}}
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "manifest", lambda _: manifest)
+        trial = Trial(plan, host.engine, stores, lambda _: None)
+        assert trial.run(repository, repository.snapshots()[0]) == ["clickhouse"], "what could not be compared"
     host.restoring.run(repository, repository.snapshots()[0], "v4.5.12", True)
     assert found == [{"encryption_key": "of the backup"}] * 2
 

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trigger_backup import clickhouse, stores
+from trigger_backup import clickhouse, postgres, process, stores
 from trigger_backup import redis as redis_store
 from trigger_backup.aside import Aside, Change
 from trigger_backup.clickhouse import ClickHouse
 from trigger_backup.engine import Engine
+from trigger_backup.files import Installation
 from trigger_backup.images import Images, copy_links, linked
 from trigger_backup.move import RemoteBucket
 from trigger_backup.objects import Object, Objects, file_of, md5_of, same
+from trigger_backup.plan import Plan
 from trigger_backup.postgres import LAST, TOUCH, Postgres
 from trigger_backup.process import BackupError, Session, Shell
 from trigger_backup.redis import Redis
@@ -205,6 +207,14 @@ def test_merges_are_stopped_for_no_longer_than_the_webapp(
     assert store.exact == exact
 
 
+def test_a_backup_of_clickhouse_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ClickHouse(Engine(Shell()), CLICKHOUSE, "")
+    monkeypatch.setattr(store, "ask", lambda *_: [["CREATING_BACKUP", ""]])
+    monkeypatch.setattr(process, "LONG_SECONDS", 0.0)
+    with pytest.raises(BackupError, match=r"ClickHouse \(c\) did not end its BACKUP"):
+        store._finish("c", "operation")
+
+
 def test_a_clickhouse_that_hangs_in_the_pause_is_not_waited_for_longer_than_the_webapp(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -272,6 +282,46 @@ def test_postgres_goes_on_above_its_old_log_position(tmp_path: Path) -> None:
     assert service.calls == ["stop", "start"]  # of a server that was killed the tool keeps its hands off
 
 
+def test_postgres_goes_on_far_above_where_clickhouse_is_not_restored(tmp_path: Path) -> None:
+    """It may have months of later changes."""
+    engine, files, service = Database(), Files(tmp_path, Path("/stage")), FakeService(tmp_path)
+    (files.stage / "postgres").mkdir(parents=True)
+    (files.stage / "postgres/globals.sql").touch()
+    Postgres(engine, POSTGRES).restore(service, files, {"lsn": "2A/1000", "alone": True})
+    (reset,) = (call for call in engine.calls if "pg_resetwal" in call)
+    assert f"-l 00000001{0x2A + 1024:08X}00000000" in reset
+
+
+@pytest.mark.parametrize(
+    ("minutes", "error", "words"),
+    [
+        (0, "d, public.e IN ACCESS SHARE MODE", "could not lock its tables within 0 minutes"),
+        (5, "permission denied: LOCK TABLE d IN ACCESS SHARE MODE", "permission denied"),
+        (0, "no space left", "no space left"),
+    ],
+)
+def test_a_dump_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, minutes: int, error: str, words: str
+) -> None:
+    engine = Database()
+    asked = list[str]()
+
+    def into_file(command: Sequence[str], path: Path, *, doing: str) -> None:
+        asked.extend(command)
+        raise BackupError(f"{doing} failed: {error}")
+
+    monkeypatch.setattr(engine, "into_file", into_file)
+    monkeypatch.setattr(postgres, "LOCK_MINUTES", minutes)
+    store = Postgres(engine, POSTGRES)
+    store.held = ["s", "0/1"]
+    with pytest.raises(BackupError, match=words):
+        store.copy(tmp_path)
+    assert "--lock-wait-timeout=5min" in asked
+    with pytest.raises(BackupError):
+        store.copy_roles(tmp_path / "globals.sql")
+    assert asked.count("--lock-wait-timeout=5min") == 2
+
+
 def test_a_restore_of_postgres_begins_anew_and_makes_the_slots_last(tmp_path: Path) -> None:
     engine, files = Database(), Files(tmp_path, Path("/stage"))
     (files.stage / "postgres").mkdir(parents=True)
@@ -302,10 +352,43 @@ def test_roles_are_made_unless_they_are_there(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(store, "sql", sql)
     (tmp_path / "globals.sql").write_text(
+        "\\restrict a1\n"  # as newer versions write it, and older ones cannot read it
         "CREATE ROLE postgres;\nALTER ROLE postgres WITH PASSWORD 'x';\nCREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
+        "\\unrestrict a1\n"
     )
     store.restore_roles("c", tmp_path / "globals.sql")
     assert asked[-1] == "CREATE ROLE reader;\nALTER ROLE reader LOGIN;\n"
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", [1, 2, 9])
+def test_a_file_that_vanishes_while_it_is_copied_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+) -> None:
+    """The status page is one that others replace."""
+    home = tmp_path / "trigger/backup"
+    home.mkdir(parents=True)
+    (home / "plan.json").touch()
+    (home.parent / "secrets.json").write_text("{}")
+    plan = Plan("", "", "", home.parent, home.parent / "secrets.json", "", 5, True, {}, {}, {}, 0)
+    store = Installation(plan)
+    real, seen = Installation.parts, list[int]()
+
+    def parts(self: Installation) -> list[Path]:
+        seen.append(1)
+        return [*real(self), *([home.parent / "vanished"] if len(seen) <= times else [])]
+
+    monkeypatch.setattr(Installation, "parts", parts)
+    assert store.size() > 0
+    seen.clear()
+    if times > 2:
+        with pytest.raises(BackupError, match=r"Copying the files of the installation failed.*vanished"):
+            store.snapshot()
+        return
+    store.snapshot()
+    assert [path.name for path in (plan.stage / "files").iterdir()] == ["secrets.json"]
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
