@@ -137,6 +137,13 @@ def test_who_has_a_port_that_is_taken(tmp_path: Path) -> None:
     ask(tmp_path, tasks, compose_project_name="example", __trigger_host={"host": host})
 
 
+def test_ports_that_are_free_cost_no_message(root: Path, tmp_path: Path) -> None:
+    """Ansible computes the message of an assertion that holds, too."""
+    task = yaml.safe_load((root / "roles/compose_project/tasks/ports.yml").read_text())[-1]
+    task["vars"] = {"compose_project_ports": [8030], "compose_project_port_variables": "{{ 1 // 0 }}"}
+    ask(tmp_path, [task], compose_project_name="example", __trigger_host={"host": {"listening": [], "published": []}})
+
+
 def test_a_dry_run_repairs_nothing(root: Path) -> None:
     told, repair = yaml.safe_load((root / "roles/compose_project/tasks/repair.yml").read_text())
     assert told["when"] == "ansible_check_mode"

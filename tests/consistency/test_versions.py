@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.release_series import release_series
+from ansible_collections.selfhosted.trigger_dev.plugins.filter.series_of_release import series_of_release
 from doubles.webapp import stop
 
 from tests.plays import render_cases
@@ -128,8 +129,9 @@ def test_one_file_adds_a_series(tmp_path: Path) -> None:
         cases={version: {"trigger_version": version} for version in ("v4.5.12", "v4.98.1", "v5.0.0")},
         files=[tmp_path / "4.98.yml"],
     )
-    assert rendered["v4.5.12"]["series"] == EVERY_SERIES[1]
-    new = release_series([*rows(), {"name": "4.98", "tested": "v4.98.1", "features": ["more"]}])[-1]
+    assert rendered["v4.5.12"]["series"] == series_of_release(EVERY_SERIES[:2], "4.5.12")
+    every = release_series([*rows(), {"name": "4.98", "tested": "v4.98.1", "features": ["more"]}])
+    new = series_of_release(every[-1:], "4.98.1")
     assert (rendered["v4.98.1"]["series"], rendered["v5.0.0"]["series"]) == (new, new)
     assert {"more", *EVERY_SERIES[-1]["features"]} == set(new["features"])
     assert rendered["v4.98.1"]["tested"] == [*(series["tested"] for series in TESTED), "v4.98.1"]
@@ -226,7 +228,7 @@ def test_a_release_has_what_its_series_has_since_then(tmp_path: Path) -> None:
         "trigger",
         host="control.example.com",
         wanted={
-            "later": "__trigger_later_features",
+            "later": "__trigger_reached_features | map(attribute='name') | list",
             "all": "__trigger_features",
             "known": "__trigger_environment_is_known",
             "tested": "__trigger_version_is_tested",
