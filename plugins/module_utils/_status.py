@@ -17,6 +17,9 @@ LOCAL_TEXT = (
     "and what task containers and clients reach."
 )
 
+# Those of a document that does not tell of all hosts of the inventory name the ones that it leaves out.
+LEFT_OUT = "left_out"
+
 # No script, nothing from elsewhere. Colours have a contrast of 4.5 and more; no state is told by colour alone.
 STYLE = """\
 :root { --back: #ffffff; --card: #f5f6f8; --line: #d5d9e0; --text: #1b1f27; --soft: #565d6b;
@@ -59,7 +62,7 @@ def _check(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def report(
-    found: Mapping[str, Iterable[Mapping[str, Any]]], unreachable: Sequence[str], facts: Mapping[str, str]
+    found: Mapping[str, Iterable[Mapping[str, Any]]], unreachable: Sequence[str], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Give the document: facts, whether all is well, how many checks there were, and those of each host.
 
@@ -109,7 +112,9 @@ def _section(number: int, host: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    well = "Everything works" + (f", with warnings: {found['warnings']}" if found["warnings"] else "")
+    left_out = found.get(LEFT_OUT)
+    well = "Everything that was looked at works" if left_out else "Everything works"
+    well += f", with warnings: {found['warnings']}" if found["warnings"] else ""
     title = well if found["ok"] else f"{found['wrong']} not ok"
     verdict = well if found["ok"] else f"{found['wrong']} of {found['checks']} checks are not ok"
     kind = (" warn" if found["warnings"] else "") if found["ok"] else " bad"
@@ -131,6 +136,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f'<p class="soft">{origin}, Trigger.dev {version}, {found["checks"]} checks at {escape(found["time"])}</p>'
     if found.get("scope") == LOCAL:
         yield f'<p class="soft">{LOCAL_TEXT}</p>'
+    if left_out:
+        yield f'<p class="soft">Not looked at, although in the inventory: {escape(", ".join(left_out))}</p>'
     yield "</div>"
     for number, host in enumerate(found["hosts"], 1):
         yield from _section(number, host)

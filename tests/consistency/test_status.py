@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from ansible_collections.selfhosted.trigger_dev.plugins.modules import host_health_info, task_run_info
@@ -191,3 +193,25 @@ def test_the_timer_has_all_that_its_modules_import(root: Path) -> None:
         needed |= found
         waiting += [plugins / "module_utils" / f"{name}.py" for name in found]
     assert needed == set(given["__status_module_parts"])
+
+
+def test_a_run_that_leaves_hosts_out_does_not_say_that_everything_works(root: Path, tmp_path: Path) -> None:
+    """As with --limit: these are in the inventory, and not in the play."""
+    checks = {"status_checks": {CONTROL: [ROW]}, "status_unreachable": []}
+    given = {"trigger_origin": "https://trigger.example.com", "trigger_version": "v4.5.12", **checks}
+    schema = json.loads((root / "docs/status.schema.json").read_text())
+    pages = {}
+    for name, workers in {"all": [CONTROL], "some": [WORKER, "<b>.example.com", CONTROL]}.items():
+        (tmp_path / name).mkdir()
+        wanted = {"report": "__status_report", "page": "__status_report | selfhosted.trigger_dev.status_page"}
+        found = render_cases(
+            tmp_path / name, *("trigger", "status"), host=CONTROL, workers=workers, wanted=wanted, cases={"it": given}
+        )["it"]
+        jsonschema.validate(found["report"], schema)
+        assert found["report"]["scope"] == name
+        assert found["report"].get("left_out", []) == [host for host in workers if host != CONTROL]
+        pages[name] = found["page"]
+    assert "<h1>Everything works</h1>" in pages["all"]
+    assert "Not looked at" not in pages["all"]
+    assert "<h1>Everything that was looked at works</h1>" in pages["some"]
+    assert f"Not looked at, although in the inventory: {WORKER}, &lt;b&gt;.example.com</p>" in pages["some"]
