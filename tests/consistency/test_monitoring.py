@@ -280,6 +280,32 @@ def test_the_export_is_a_configuration_whose_targets_answer(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_other_hosts_must_reach_the_port_that_they_send_their_metrics_to(tmp_path: Path) -> None:
+    """A check tries it before a deployment, as it does with all addresses that workers call."""
+    far = {"inventory_hostname": "w1", "monitoring_prometheus_port": 9195}
+    cases = {
+        "far": far,
+        "control": {},
+        "off": {**far, "monitoring_enabled": False},
+        "gateway": {**far, **GATEWAY},
+    }
+    found = render_cases(
+        tmp_path,
+        *("trigger", "monitoring"),
+        host="control.example.com",
+        workers=["w1"],
+        wanted={"called": "__trigger_called_addresses", "url": "__monitoring_published_url"},
+        cases={name: BASE | case for name, case in cases.items()},
+    )
+    assert {name: case["called"].get("monitoring_prometheus_port") for name, case in found.items()} == {
+        "far": "http://control.example.com:9195",
+        "control": None,
+        "off": None,
+        "gateway": None,
+    }
+    assert found["far"]["url"] == "http://control.example.com:9195/api/v1/write"
+
+
 def test_alerts_that_need_no_program_of_ours_are_told() -> None:
     """By what their expressions read, with what is recorded from it."""
     recorded = {rule["record"]: metric_names(rule["expr"]) for rule in rules(RECORDING)}

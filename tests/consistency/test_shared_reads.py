@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.plays import render_cases, run_plays, variable_files
 
@@ -53,18 +54,20 @@ def test_workers_get_the_secrets_that_the_control_host_has_now(tmp_path: Path, n
             "name": "Look at them on a worker",
             "hosts": WORKER,
             **common,
-            "vars_files": variable_files("trigger", "supervisor"),
+            "vars_files": variable_files("trigger", "supervisor", "monitoring"),
             "tasks": [
                 {
                     "name": "Look",
                     "ansible.builtin.assert": {
                         "that": [
                             f"__supervisor_secrets.registry_pull_password == '{wanted}'",
+                            f"__monitoring_secrets.registry_pull_password == '{wanted}'",
                             f"(__trigger_control_secrets | length == 0) == {wanted == 'own'}",
                         ]
                     },
                     "vars": {
                         "__supervisor_secret_file": read({"registry_pull_password": "own"}, settled=True),
+                        "__monitoring_secret_file": read({"registry_pull_password": "own"}, settled=True),
                         "__trigger_control_host": CONTROL,
                     },
                 }
@@ -73,6 +76,18 @@ def test_workers_get_the_secrets_that_the_control_host_has_now(tmp_path: Path, n
     ]
     done = run_plays(tmp_path, plays, "-i", f"{CONTROL},{WORKER}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("role", ["monitoring", "supervisor"])
+def test_the_control_host_is_asked_once_for_all_workers(root: Path, role: str) -> None:
+    """Each call of it takes about a second."""
+    text = (root / f"roles/{role}/tasks/secrets.yml").read_text()
+    rows = yaml.safe_load(text)
+    rows += [task for row in rows for task in row.get("block", ())]
+    (read_it,) = [row for row in rows if "selfhosted.trigger_dev.secret_file_info" in row]
+    assert read_it["run_once"] is True
+    assert read_it["delegate_to"] == "{{ __trigger_control_host }}"
+    assert "__trigger_control_secrets | length == 0" in read_it["when"]
 
 
 def test_a_worker_with_a_young_heartbeat_is_not_asked_for_again(tmp_path: Path) -> None:
