@@ -68,6 +68,7 @@ def parts(told: Mapping[str, Any], run: Run, ask: Ask) -> Parts:
     if told["supervisors"]:
         found["task_containers"] = lambda: containers.task_containers(ask)
         found["socket_proxies"] = lambda: hosts.proxies(ask)
+        found["paused"] = lambda: hosts.paused(told["environments"])
     if told["firewall"]:
         found["firewall"] = lambda: hosts.firewall(run, told["firewall"])
     if told["cleaning"]:

@@ -46,6 +46,7 @@ METRICS: Mapping[str, Metric] = {
     "trigger_runs_ended_last_hour": Metric("Runs that have ended within the last hour.", ("status",)),
     "trigger_worker_heartbeat_timestamp_seconds": Metric("Last heartbeat of a worker.", OF_WORKER),
     "trigger_worker_heartbeat_interval_seconds": Metric("How often each worker of the inventory sends one.", OF_WORKER),
+    "trigger_worker_paused": Metric("Whether a worker is to take no runs, and so sends no heartbeat.", ("worker",)),
     "trigger_replication_slot_present": Metric("Whether a slot that the webapp needs is there.", ("slot",)),
     "trigger_replication_slot_active": Metric("Whether a service reads from the slot.", ("slot",)),
     "trigger_replication_slot_lost": Metric("Whether the server has removed what was not read yet.", ("slot",)),

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What else of a host nobody exports: firewall, socket proxies, cleaning, backups and the page of the status."""
+"""What else of a host nobody exports: paused workers, firewall, proxies, cleaning, backups, page of the status."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,8 @@ from .exposition import Sample
 SECONDS = 8
 PROXY_SERVICE, PROXY_NETWORK, PROXY_PORT = "docker-socket-proxy", "trigger-proxy", 2375
 PROXY_SECONDS = 3
+# As the role supervisor writes it into the environment of one.
+PAUSED = re.compile(r'^TRIGGER_DEQUEUE_ENABLED="false"$', re.MULTILINE)
 # Beside the file that it writes.
 CLEANER = "task_images.py"
 # Nothing of ours asks for them, and all modes refuse them.
@@ -32,6 +35,16 @@ def firewall(run: Run, program: str) -> Iterator[Sample]:
     """Let the firewall's own program compare its rules with the kernel's."""
     done = run(["/usr/bin/env", "python3", program, "check"], timeout=SECONDS)
     yield Sample("trigger_runner_firewall_in_force", done.code == 0)
+
+
+def paused(environments: Mapping[str, str]) -> Iterator[Sample]:
+    """Tell which supervisors are to take no runs: these send no heartbeat. One that was never deployed has no file."""
+    for worker, path in environments.items():
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue
+        yield Sample("trigger_worker_paused", bool(PAUSED.search(text)), {"worker": worker})
 
 
 def refuses(address: str) -> bool:

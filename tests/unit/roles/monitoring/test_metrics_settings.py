@@ -48,6 +48,14 @@ CASES: dict[str, dict[str, Any]] = {
     "quiet": {"backup_timer_enabled": False, "runner_firewall_enabled": False, "task_images_clean_enabled": False},
     # The last supervisor of the host is being removed.
     "leaving": {"__trigger_supervisor_names": []},
+    "several": {
+        "inventory_hostname": "w1",
+        "__trigger_worker_hosts": ["w1"],
+        "__trigger_worker_variables": [
+            {"inventory_hostname": "w1", "supervisor_instances": [{"name": "w1"}, {"name": "gpu.b"}]}
+        ],
+        "__monitoring_secret_file": {"secret_file": {"secrets": {}}},
+    },
     "workers": {
         "__trigger_worker_hosts": ["w1", "w2"],
         "__trigger_worker_variables": [
@@ -104,6 +112,7 @@ def test_all_on_one_host(told: dict[str, dict[str, Any]]) -> None:
         "certificates": {},
         "clock": {},
         "supervisors": True,
+        "environments": {CONTROL: "/opt/trigger/supervisor/supervisor.env"},
         "firewall": "/opt/trigger/firewall/runner_firewall.py",
         "cleaning": {"path": "/opt/trigger/supervisor/task_images.json", "age_max_seconds": 86400 + 900},
         "backup": {
@@ -123,7 +132,14 @@ def test_an_external_database_is_not_asked(told: dict[str, dict[str, Any]]) -> N
 
 def test_workers_that_take_no_runs_need_no_heartbeat(told: dict[str, dict[str, Any]]) -> None:
     assert told["workers"]["workers"] == [["a", "bootstrap", 5], ["b", "eu", 5]]
-    assert told["workers"]["supervisors"] is False
+    assert (told["workers"]["supervisors"], told["workers"]["environments"]) == (False, {})
+
+
+def test_a_host_with_several_supervisors_knows_the_environment_of_each(told: dict[str, dict[str, Any]]) -> None:
+    assert told["several"]["environments"] == {
+        "w1": "/opt/trigger/supervisor/supervisor.env",
+        "gpu.b": "/opt/trigger/supervisor-gpu-b/supervisor.env",
+    }
 
 
 def test_a_supervisor_that_was_removed_is_not_missed(told: dict[str, dict[str, Any]]) -> None:

@@ -34,6 +34,7 @@ NOTHING: dict[str, Any] = {
     "certificates": {},
     "clock": {},
     "supervisors": False,
+    "environments": {},
     "firewall": "",
     "cleaning": {},
     "backup": {},
@@ -82,7 +83,7 @@ def test_parts_are_those_of_what_is_there() -> None:
     assert set(program.parts(NOTHING, refuse, none)) == {"containers"}
     assert set(program.parts(EVERYTHING, refuse, none)) == {
         *("containers", "waiting", "ended", "workers", "slots", "certificates", "clock"),
-        *("task_containers", "socket_proxies", "firewall", "cleaning", "backup", "status", "drift"),
+        *("task_containers", "socket_proxies", "paused", "firewall", "cleaning", "backup", "status", "drift"),
     }
 
 
@@ -313,6 +314,20 @@ def test_the_firewall_is_in_force_when_its_program_says_so(code: int, value: flo
         return Completed(code, "", "")
 
     assert values(hosts.firewall(run, "/f.py")) == {("runner_firewall_in_force",): value}
+
+
+def test_a_worker_is_paused_when_its_environment_says_so(tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("drained", "usual", "silent", "new")}
+    (tmp_path / "drained").write_text('A="b"\nTRIGGER_DEQUEUE_ENABLED="false"\nC="d"\n')
+    (tmp_path / "usual").write_text('TRIGGER_DEQUEUE_ENABLED="true"\nNOTE="TRIGGER_DEQUEUE_ENABLED=false"\n')
+    (tmp_path / "silent").write_text("")
+    assert values(hosts.paused(files)) == {
+        ("worker_paused", "drained"): 1,
+        ("worker_paused", "usual"): 0,
+        ("worker_paused", "silent"): 0,
+    }
+    # As the role that pauses one writes it.
+    assert 'line: TRIGGER_DEQUEUE_ENABLED="false"\n' in (ROOT / "roles/supervisor/tasks/pause.yml").read_text()
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
