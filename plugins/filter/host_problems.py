@@ -51,7 +51,9 @@ def _grouped(rows: Iterable[tuple[str, str, str]]) -> Iterable[tuple[str, str, s
 
 
 def _unresolved(addresses: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    rows = ((row["host"], row["reason"], name) for name, row in addresses.items() if row["state"] == "unresolved")
+    # A port is at the host of another address, which is the one to correct.
+    named = {name: row for name, row in addresses.items() if not name.endswith("_port")}
+    rows = ((row["host"], row["reason"], name) for name, row in named.items() if row["state"] == "unresolved")
     for host, reason, names in _grouped(rows):
         yield (
             f"{host} has no address there ({reason}). Set {names} to a name that is in the DNS which this host asks, "

@@ -103,7 +103,11 @@ def test_an_engine_that_leaves_apparmor_unused_is_a_doubt(kernel: bool, engine: 
 def test_a_name_without_an_address_is_an_error() -> None:
     addresses = {
         name: reached("unresolved", "Name or service not known", port=port)
-        for name, port in (("trigger_api_origin", 8030), ("trigger_registry_host", 5000))
+        for name, port in (
+            *(("trigger_api_origin", 8030), ("trigger_registry_host", 5000)),
+            # A port that is at the host of the first, which is what there is to correct.
+            ("monitoring_prometheus_port", 9095),
+        )
     }
     found = problems(host(addresses=addresses))
     assert found == {
