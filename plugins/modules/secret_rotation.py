@@ -148,6 +148,7 @@ secret_rotation:
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -180,13 +181,18 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_swi
     locked,
 )
 
+# The server gives up before the client does: a statement that goes on could commit values of the new key after the
+# rotation was undone.
+STATEMENT_SECONDS = 300
+CLIENT_SECONDS = 600
 COMMAND = {"name": {"type": "str", "required": True}, "argv": {"type": "list", "elements": "str", "required": True}}
 
 
 def parameters(params: Mapping[str, Any], runner: Run) -> Parameters:
     stack = ControlStack(params["directory"], params["webapp"], params["timeout"])
     places = [Place(**row) for row in params["encrypted"]]
-    vault = Vault(database(params), places, stack.image(runner)) if places else None
+    asked = replace(database(params, CLIENT_SECONDS), statement_seconds=STATEMENT_SECONDS)
+    vault = Vault(asked, places, stack.image(runner)) if places else None
     commands = {
         name: [Command(row["name"], row["argv"]) for row in params[name]] for name in ("accept", "prepare", "revoke")
     }

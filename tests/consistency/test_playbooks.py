@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,45 @@ def test_site_validates_no_argument_specs(root: Path) -> None:
         for task in [*play["tasks"], *(each for row in play["tasks"] for each in row.get("block", []))]:
             called = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
             assert not called or called.get("rolespec_validate") is False, task["name"]
+
+
+# What leaves the webapp stopped for the deployment: subcommands of the backup program, and the module of rotations.
+STOPPED_BY = re.compile(
+    r"""__backup_command\b[^\n]*?[ ,'"](adopt|restore|postgres-upgrade|objects-move)['"\]]|state: switched"""
+)
+
+
+def includes(value: object) -> Iterator[tuple[str, str]]:
+    """Give role and file of each task file that tasks include; the role is empty where it is their own."""
+    for row in value if isinstance(value, list) else []:
+        for key, given in row.items():
+            word = key.rpartition(".")[2]
+            if word in ("import_role", "include_role"):
+                yield given["name"].rpartition(".")[2], given.get("tasks_from", "main")
+            elif word in ("import_tasks", "include_tasks"):
+                yield "", Path(given if isinstance(given, str) else given["file"]).stem
+            elif word in ("block", "rescue", "always"):
+                yield from includes(given)
+
+
+def reached(root: Path, tasks: object, role: str, seen: dict[Path, str]) -> dict[Path, str]:
+    """Give the text of every task file that tasks lead to."""
+    for of_role, name in includes(tasks):
+        path = root / "roles" / (of_role or role) / "tasks" / f"{name}.yml"
+        if path not in seen and path.is_file():
+            seen[path] = path.read_text()
+            reached(root, yaml.safe_load(seen[path]), of_role or role, seen)
+    return seen
+
+
+def test_a_playbook_that_stops_the_webapp_says_how_to_go_on(root: Path) -> None:
+    """Where what follows fails, the webapp is away; the callback summary repeats such lines then."""
+    stopping = set()
+    for path in PUBLIC:
+        texts: dict[Path, str] = {}
+        for play in load(path):
+            reached(root, play.get("tasks"), "", texts)
+        stops = any(STOPPED_BY.search(text) for text in texts.values())
+        assert not stops or any("AT FAILURE: " in text for text in texts.values()), path.name
+        stopping |= {path.stem} if stops else set()
+    assert stopping == {"adopt", "backup_restore", "object_store_move", "postgres_upgrade", "secrets_rotate"}

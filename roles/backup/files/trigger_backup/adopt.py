@@ -65,9 +65,13 @@ class Adoption(Journal):
         if COMPLETE in self.done:
             return {**self.state["result"], "changed": False}
         if not self.state:
-            sizes = self.check.run()
-            for row in self.aside.read(self.plan.webapp_directory)["services"].values():
-                self.check.pull(row["image"])
+            try:
+                sizes = self.check.run()
+                for row in self.aside.read(self.plan.webapp_directory)["services"].values():
+                    self.check.pull(row["image"])
+            except Exception:
+                self.forget_source()
+                raise
             self.keep(sizes=sizes, done=[], **self.running())
         try:
             self.carry_out()
@@ -91,9 +95,13 @@ class Adoption(Journal):
         self.step("stop_stores", "Stopping the old stores", lambda: self.halt(self.state["order"]))
         self.restore()
         remove_folder(self.stage)
-        (self.plan.home / SOURCE).unlink(missing_ok=True)  # it holds passwords
+        self.forget_source()
         result = {"stores": self.told(), "path": self.source.path, "projects": list(self.source.projects)}
         self.keep(done=[*self.done, COMPLETE], result=result)
+
+    def forget_source(self) -> None:
+        """Remove what holds passwords of the old installation. The role writes it again where an adoption begins."""
+        (self.plan.home / SOURCE).unlink(missing_ok=True)
 
     def running(self) -> dict[str, Any]:
         """Give the restart policies of what runs, and the order in which it is started again: stores first."""
@@ -247,6 +255,7 @@ class Adoption(Journal):
         """Start the old installation again. Tells whether there was anything to do."""
         state = self.state
         if not state:
+            self.forget_source()
             return False
         if COMPLETE in state["done"] and not discard and not state.get("undoing"):
             raise BackupError(
@@ -261,6 +270,7 @@ class Adoption(Journal):
                 "to it. Nothing was changed."
             )
         self.keep(undoing=True)
+        self.forget_source()
         self.aside.down()
         for project in [*self.engine.projects(SUPERVISOR), *PROJECTS]:
             self.engine.remove_project(project)

@@ -322,3 +322,22 @@ def test_the_module_tells_how_far_it_is(path: Path, invoke: Invoke) -> None:
     assert not again["changed"]
     assert again["secret_rotation"]["resumed"] == ["redis_password"]
     assert again["secret_rotation"]["found"] == "begun"
+
+
+def test_the_server_gives_up_a_statement_before_the_client_does(path: Path) -> None:
+    """Only the client can be killed here; psql in the container would go on, and commit."""
+    limits = []
+
+    def psql(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
+        if "psql" not in argv:
+            return Completed(0, "image", "")
+        seconds = int(stdin.removeprefix("SET statement_timeout = ").partition(";")[0]) / 1000
+        limits.append((seconds, timeout))
+        return Completed(0, '[{"done": 1}]', "")
+
+    place = {"table": "SecretStore", "key": "id", "column": "value"}
+    given = parameters({**params(path, "switched"), "encrypted": [place]}, psql)
+    assert given.vault
+    given.vault.database.changed(psql, "UPDATE a SET b = 1 RETURNING 1 AS done")
+    ((server, client),) = limits
+    assert 30 < server < client

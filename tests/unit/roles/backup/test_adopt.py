@@ -259,6 +259,35 @@ def test_what_holds_passwords_is_removed(host: Host) -> None:
     assert sorted(path.name for path in host.home.iterdir()) == [adopt.ADOPTION, adopt.PLAN]
 
 
+def test_what_holds_passwords_is_removed_when_an_adoption_fails(host: Host) -> None:
+    """It is started again with what the role writes then."""
+    source = host.home / SOURCE
+    source.write_text("{}")
+    host.fail["copy redis"] = BackupError("no room")
+    with pytest.raises(BackupError, match="no room"):
+        host.run()
+    assert not source.exists()
+    source.write_text("{}")
+    host.engine.stop(REDIS)
+    with pytest.raises(BackupError, match="does not run"):
+        host.run()
+    assert not source.exists()
+
+
+def test_what_holds_passwords_is_removed_by_an_undo(host: Host) -> None:
+    source = host.home / SOURCE
+    source.write_text("{}")
+    host.fail["copy redis"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        host.run()
+    assert source.exists()  # it may go on
+    assert host.adoption.undo(discard=False)
+    assert not source.exists()
+    source.write_text("{}")
+    assert not host.adoption.undo(discard=False)
+    assert not source.exists()
+
+
 def test_images_are_named_by_the_new_registry(host: Host) -> None:
     host.run()
     (statement,) = [text for text in host.statements if "imageReference" in text]
