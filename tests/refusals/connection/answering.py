@@ -19,8 +19,8 @@ author: The selfhosted.trigger_dev maintainers
 options:
   answers:
     description: What it says otherwise than a good host, by keys of its measures, C(docker info), listeners, installed,
-      private_ca, restore, upgrade, adoption, stack, pulled, text, secrets; of any other module that only reads by its
-      name; C(unreachable) for a host that is not there.
+      private_ca, restore, upgrade, adoption, stack, pulled, text, secrets; commands by
+      words in them; of any other module that only reads by its name; C(unreachable) for a host that is not there.
     type: dict
     default: {}
     vars:
@@ -76,6 +76,7 @@ def answer(module: str, asked: str, otherwise: Mapping[str, Any]) -> dict[str, A
             "upgrade.json": otherwise.get("upgrade", ""),
             "adopt.json": otherwise.get("adoption", ""),
         }
+        answers |= otherwise.get("commands", {})
         if "pulled" in otherwise:
             answers["docker pull"] = otherwise["pulled"]
         known = [text for words, text in answers.items() if words in asked]
