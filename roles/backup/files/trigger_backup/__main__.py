@@ -27,7 +27,7 @@ from .keys import Keys
 from .move import TOLD, Move, accept, told_of
 from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, require_rotated, secrets_of, target_of, written_by
-from .points import FAILED, PostgresPoint, point, spans, state_at
+from .points import FAILED, PostgresPoint, bound, point, spans, state_at
 from .postgres import Postgres
 from .process import BackupError, Shell, moment
 from .quantity import size as amount
@@ -163,6 +163,7 @@ def carry_out(given: argparse.Namespace) -> Any:
         stores = stores_of(plan, engine, secrets_of(plan.secrets_file))
         return create(plan, engine, repository, stores, say)
     if given.command == "point":
+        bound(folder, say)  # before anything that fails each time
         plan = plan_of(folder / PLAN)
         require_rotated(plan.secrets_file)
         return point(plan, engine, repository, point_stores(plan, engine, secrets_of(plan.secrets_file)), say)

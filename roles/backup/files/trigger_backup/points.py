@@ -148,7 +148,6 @@ def bound(home: Path, say: Say) -> None:
 def point(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[Store], say: Say) -> dict[str, Any]:
     """Make one point, note what became of it, and give that."""
     began = time.time()
-    bound(plan.home, say)  # before anything that fails each time
     resume(plan, engine, stores, say)
     backup = base_backup(plan.home)
     if backup.get("repository") != repository.name:

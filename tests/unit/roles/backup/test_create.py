@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _secret_rotation
 from trigger_backup import __main__ as program
-from trigger_backup import process, stores
+from trigger_backup import points, process, stores
 from trigger_backup.create import (
     PAUSED,
     base_backup,
@@ -31,6 +31,7 @@ from trigger_backup.plan import Plan, identity, plan_of
 from trigger_backup.process import BackupError, Shell
 from trigger_backup.repository import Repository, Snapshot
 from trigger_backup.stores import Facts, Store
+from trigger_backup.wal import Log, segment_name
 
 KEY = "e" * 32
 WEBAPP = "trigger-webapp-webapp-1"
@@ -505,6 +506,14 @@ def test_nothing_is_saved_while_a_rotation_is_unfinished(
     assert program.main(["--directory", str(tmp_path), command]) == 1
     assert "A rotation of secrets is not complete" in capsys.readouterr().err
     assert done == []
+    if command == "point":  # the receiver goes on meanwhile
+        monkeypatch.setattr(points, "LOG_BYTES", 1)
+        received = Log(plan.home).received
+        received.mkdir()
+        for number in (5, 6):
+            (received / segment_name(1, number, 2**24)).write_bytes(b"xx")
+        assert program.main(["--directory", str(tmp_path), command]) == 1
+        assert [path.name[-1] for path in received.iterdir()] == ["6"]
     _secret_rotation.commit(str(plan.secrets_file), _secret_rotation.look(str(plan.secrets_file)))
     assert program.main(["--directory", str(tmp_path), command]) == 0
     assert done == [command]

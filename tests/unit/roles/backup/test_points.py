@@ -500,6 +500,7 @@ def test_the_log_is_bounded_while_points_fail(
     told = list[str]()
     for number in range(20, 26):
         (log.received / segment(log, number)).write_bytes(b"x" * (2 * limit // 3))
+        points.bound(plan.home, told.append)  # as the program does first
         with pytest.raises(BackupError, match="it broke"):
             point(plan, server, FakeRepository(), [FakeStore(fails=True)], told.append)
         assert log.size() <= 2 * limit
