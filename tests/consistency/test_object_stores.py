@@ -49,6 +49,7 @@ volumes:
     name: trigger_minio_data
 """
 IMAGE = "ghcr.io/triggerdotdev/trigger.dev:v4.2.0"
+SERVICES = {store: ["service webapp", f"service trigger-{store}"] for store in ("minio", "seaweedfs")}
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,13 @@ IMAGE = "ghcr.io/triggerdotdev/trigger.dev:v4.2.0"
     [
         ("", (), []),
         ("", ("trigger_minio_data",), ["object store minio"]),
-        (COMPOSE.format(store="minio"), ("trigger_minio_data",), [IMAGE, "object store minio"]),
-        (COMPOSE.format(store="minio"), (), [IMAGE, "object store minio"]),
-        (COMPOSE.format(store="seaweedfs"), ("trigger_minio_data",), [IMAGE, "object store seaweedfs"]),
+        (COMPOSE.format(store="minio"), ("trigger_minio_data",), [IMAGE, "object store minio", *SERVICES["minio"]]),
+        (COMPOSE.format(store="minio"), (), [IMAGE, "object store minio", *SERVICES["minio"]]),
+        (
+            COMPOSE.format(store="seaweedfs"),
+            ("trigger_minio_data",),
+            [IMAGE, "object store seaweedfs", *SERVICES["seaweedfs"]],
+        ),
     ],
 )
 @pytest.mark.parametrize("engine", [True, False])

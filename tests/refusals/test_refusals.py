@@ -158,6 +158,19 @@ ACCEPTED: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "postgres-with-an-extension": {
+        "webapp_postgres_image": "docker.io/pgvector/pgvector:0.8.0-pg16-trixie",
+        "answering_otherwise": {
+            "installed": "postgres 16\nservice webapp\nservice trigger-redis",
+            "entries": ["/opt/trigger/lost+found"],
+        },
+        "webapp_store_change_enabled": True,
+    },
+    "postgres-of-an-own-build": {
+        "webapp_postgres_image": "registry.example.com/me/postgres:main",
+        "webapp_postgres_release": 17,
+        "answering_otherwise": {"entries": ["/opt/trigger/notes.txt", "/opt/trigger/webapp"]},
+    },
     "one-port-at-two-addresses": {
         "monitoring_enabled": True,
         "trigger_bind_address": "10.0.0.1",

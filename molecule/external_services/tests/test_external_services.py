@@ -179,7 +179,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["wal_level is replica", "an object cannot be put into the bucket packets"],
     ),
     "name": (
-        {"webapp_clickhouse_url": "http://trigger@nobody.external:8123"},
+        {"webapp_clickhouse_url": "http://trigger@nobody.external:8123", "webapp_store_change_enabled": True},
         ["ClickHouse at nobody.external:8123: its name does not resolve", "webapp_clickhouse_url"],
     ),
 }

@@ -52,7 +52,10 @@ NO_STACK: dict[str, Any] = {"projects": [], "containers": [], "variables": {}, "
 
 
 def look(otherwise: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell what engine and folders of the host have. A line of listeners is a port and who has it."""
+    """Tell what engine and folders of the host have. A line of listeners is a port and who has it.
+
+    Entries are further paths that it finds.
+    """
     listeners = [line.split() for line in otherwise.get("listeners", "").splitlines()]
     begun = "restore" in otherwise or "adoption" in otherwise
     return {
@@ -62,7 +65,7 @@ def look(otherwise: Mapping[str, Any]) -> dict[str, Any]:
         "listening": [int(port) for port, _ in listeners],
         "own_addresses": ["127.0.0.1", "192.0.2.17", "10.0.0.1", "10.0.0.10"],
         "published": [{"port": int(port), "project": owner} for port, owner in listeners if owner != "another-program"],
-        "found": [f"/opt/trigger/backup/{record}.json" for record in RECORDS if begun],
+        "found": [f"/opt/trigger/backup/{record}.json" for record in RECORDS if begun] + otherwise.get("entries", []),
     }
 
 
