@@ -45,7 +45,8 @@ options:
       switch:
         description: >-
           Switch without which the setting has no effect. The rule applies where the inventory or the command line sets
-          the one, and the switch is off by default. An inventory that turns it off itself keeps the rest for later.
+          the one, and the switch is off or empty by default. An inventory that turns it off itself keeps the rest for
+          later.
         type: str
       at_most:
         description: Setting whose number this one must not exceed. 0 there is no limit.
@@ -200,9 +201,10 @@ def setting_problems(
                 yield f"{since}, and trigger_version is {version}: leave it out."
             switch = rule.get("switch", "")
             if switch and name in given and not read(switch) and switch not in given:
+                values = ("a value", '""') if read(switch) == "" else ("true", "false")
                 yield (
-                    f"{name} is set, but has no effect without {switch}. Set {switch} to true, or to false if that is"
-                    " what you want for now."
+                    f"{name} is set, but has no effect without {switch}. Set {switch} to {values[0]}, or to {values[1]}"
+                    " if that is what you want for now."
                 )
             yield from _broken(rule, name, value, read)
 

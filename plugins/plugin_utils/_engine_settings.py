@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 # Key -> the setting that decides it, which a value beside it would replace unseen.
@@ -27,6 +28,37 @@ IMPOSSIBLE: Mapping[str, str] = {
 }
 # Without these, containers reach neither each other nor the internet, and no port is published.
 NEEDED = ("ip-forward", "ip-masq", "iptables")
+# Key -> the type that the engine wants. It ends at its start with another one.
+TYPES: Mapping[str, type] = {
+    **dict.fromkeys(("bip", "cgroup-parent", "default-runtime", "fixed-cidr", "log-level", "storage-driver"), str),
+    **dict.fromkeys(("debug", "experimental", "icc", "init", "ipv6", "selinux-enabled", "userland-proxy"), bool),
+    **dict.fromkeys(("max-concurrent-downloads", "max-concurrent-uploads", "mtu", "shutdown-timeout"), int),
+    **dict.fromkeys(("default-address-pools", "dns", "dns-opts", "dns-search", "exec-opts", "labels"), list),
+    **dict.fromkeys(("registry-mirrors", "storage-opts"), list),
+    **dict.fromkeys(("default-ulimits", "features", "proxies", "runtimes"), dict),
+}
+TYPE_NAMES: Mapping[type, str] = {
+    str: "a text",
+    bool: "true or false, without quotes",
+    int: "a whole number, without quotes",
+    list: "a list",
+    dict: "a dictionary",
+}
+MIRROR = re.compile(r"https?://[^\s/]+/?")
+
+
+def _mistyped(given: Mapping[str, object]) -> Iterator[str]:
+    for key, value in given.items():
+        wanted = TYPES.get(key)
+        # A truth value is a number for Python.
+        if wanted and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+            yield f"{key} is {value!r}, and must be {TYPE_NAMES[wanted]}"
+        elif "_" in key:
+            yield f"{key} is no key of the engine, whose keys have dashes. Call it {key.replace('_', '-')}"
+    mirrors = given.get("registry-mirrors")
+    for mirror in mirrors if isinstance(mirrors, list) else []:
+        if not MIRROR.fullmatch(str(mirror)):
+            yield f"registry-mirrors has {mirror!r}, and must have addresses such as https://mirror.example.com"
 
 
 def _found(given: Mapping[str, object]) -> Iterator[str]:
@@ -48,4 +80,4 @@ def _found(given: Mapping[str, object]) -> Iterator[str]:
 
 def engine_config(given: Mapping[str, object]) -> str | None:
     """Say what is wrong with them; None if there is nothing."""
-    return ". ".join(_found(given)) or None
+    return ". ".join([*_found(given), *_mistyped(given)]) or None

@@ -171,6 +171,18 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "webapp_postgres_release": 17,
         "answering_otherwise": {"entries": ["/opt/trigger/notes.txt", "/opt/trigger/webapp"]},
     },
+    "kept-for-later": {
+        "webapp_alert_email_transport": "",
+        "webapp_alert_smtp_host": "mail.acme.org",
+        "backup_repository": "s3:https://s3.acme.org/bucket",
+        "docker_engine_extra_config": {"dns": ["10.0.0.53"], "registry-mirrors": ["https://mirror.acme.org"]},
+        "monitoring_enabled": True,
+        "monitoring_extra_rules": [{"name": "mine", "rules": []}, {"name": "other", "rules": []}],
+        "monitoring_extra_scrape_configs": [
+            {"job_name": "mine", "scrape_interval": "30s", "static_configs": [{"targets": ["10.0.0.5:9100"]}]},
+            {"job_name": "found", "dns_sd_configs": [{"names": ["nodes.acme.org"]}]},
+        ],
+    },
     "one-port-at-two-addresses": {
         "monitoring_enabled": True,
         "trigger_bind_address": "10.0.0.1",

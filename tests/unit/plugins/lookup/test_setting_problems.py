@@ -83,6 +83,9 @@ def test_a_switch_that_nobody_has_set() -> None:
     assert problems({"a": "1", "b": False}, [rule], [], "", ["a"]) == [
         "a is set, but has no effect without b. Set b to true, or to false if that is what you want for now."
     ]
+    assert problems({"a": "1", "b": ""}, [rule], [], "", ["a"]) == [
+        'a is set, but has no effect without b. Set b to a value, or to "" if that is what you want for now.'
+    ]
     # Turned off, it keeps the rest for later.
     assert problems({"a": "1", "b": False}, [rule], [], "", ["a", "b"]) == []
 
