@@ -10,7 +10,7 @@ roles/adopt/vars/main/names.yml
 roles/trigger/vars/main/secrets.yml -> the table of docs/secrets.md, further lines of these two files, and, with
 roles/webapp/vars/main/services.yml, roles/webapp/vars/main/holders.yml
 
-roles/webapp/vars/main/services.yml -> the table of memory in docs/requirements.md
+roles/webapp/vars/main/services.yml -> the table of memory in docs/requirements.md, and of services in docs/concepts.md
 
 And the dashboards, from tools/dashboards.yml.
 """
@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from tools import dashboards, plain, secrets
-from tools.tables import by_name, fill, of_memory, of_role, without_name
+from tools.tables import by_name, fill, of_memory, of_role, of_services, without_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = "roles/webapp/vars/main/services.yml"
@@ -190,6 +190,8 @@ def generated(root: Path) -> dict[Path, str]:
     needs = root / "docs/requirements.md"
     memory = {"memory": of_memory(services, beside_mib)}
     found[needs] = fill(needs.read_text(encoding="utf-8"), memory, SERVICES)
+    concepts = root / "docs/concepts.md"
+    found[concepts] = fill(concepts.read_text(encoding="utf-8"), {"services": of_services(services)}, SERVICES)
     return found
 
 

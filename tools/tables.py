@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Tables for people: settings in the README of each role, and by upstream's names in docs/settings.md.
 
-And how services share the memory of their host, in docs/requirements.md.
+And of services: what they are for, in docs/concepts.md, and how they share the memory of their host, in
+docs/requirements.md.
 """
 
 from __future__ import annotations
@@ -148,6 +149,12 @@ def without_name(documents: Documents) -> str:
             if not known_as(row)
         ],
     )
+
+
+def of_services(services: Mapping[str, Row]) -> str:
+    """Give what each service is for."""
+    heads = ("service", "what it does", "without it")
+    return table(heads, [(f"`{name}`", cell(row["does"]), cell(row["without"])) for name, row in services.items()])
 
 
 def of_memory(services: Mapping[str, Row], beside_mib: int) -> str:
