@@ -25,6 +25,7 @@ from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._run_parts import LOCK_PROCESS
 
 # First line: who holds the lock; second line: what there is to tell of it. Its time of change is the last sign of life.
 SCRIPT = r"""
@@ -161,7 +162,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @staticmethod
     def _holder() -> Holder:
-        process = os.getppid()
+        # A rollback that begins by itself has the lock of its upgrade.
+        process = int(os.environ.get(LOCK_PROCESS) or os.getppid())
         return Holder(
             machine=machine(),
             process=process,

@@ -11,6 +11,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity i
 
 SUMMARY = "selfhosted.trigger_dev.summary"
 PROGRESS = "selfhosted.trigger_dev.progress"
+# Variable of the environment: process of the run that holds the lock, and goes on in this one.
+LOCK_PROCESS = "TRIGGER_LOCK_PROCESS"
 WARNING = "WARNING: "
 AT_FAILURE = "AT FAILURE: "
 # The first line of a message with several.

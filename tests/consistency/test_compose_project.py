@@ -211,6 +211,7 @@ touch "there.$name"; echo "Downloaded $name"
         [task | {"delay": 0}, {"ansible.builtin.assert": {"that": "__compose_project_pulled is changed"}}],
         "compose_project",
         compose_project_images=["a", "b"],
+        compose_project_pull_fault="%s.",
     )
     done = run_plays(tmp_path, [play], "-i", "localhost,", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
@@ -222,7 +223,7 @@ def test_a_dry_run_pulls_nothing_and_does_not_wait(root: Path, tmp_path: Path) -
     (task,) = (
         row for row in yaml.safe_load((root / "roles/compose_project/tasks/pull.yml").read_text()) if "until" in row
     )
-    play = local([task], "compose_project", compose_project_images=["a"])
+    play = local([task], "compose_project", compose_project_images=["a"], compose_project_pull_fault="%s.")
     done = run_plays(tmp_path, [play], "-i", "localhost,", "--check")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "FAILED - RETRYING" not in done.stdout

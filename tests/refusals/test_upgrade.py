@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from verification.deployment import Play
 
-from tests.refusals.test_refusals import CHANGE, CONTROL, inventory, run_playbook
+from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, ROOT, inventory, run_playbook
 
 OLD, NEW = "v4.2.0", "v4.5.12"
 IMAGE = "ghcr.io/triggerdotdev/trigger.dev"
@@ -18,6 +22,7 @@ IMAGE = "ghcr.io/triggerdotdev/trigger.dev"
 RECENT, FORMER = (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() - hours * 3600)) for hours in (1, 48))
 RECORD = {"from": OLD, "to": NEW, "snapshot": "0123abcd", "time": RECENT, "state": "begun"}
 DISCARD = "upgrade_rollback_discard_enabled"
+ROLLBACK = "upgrade_rollback_enabled"
 
 
 def record(**values: str) -> dict[str, Any]:
@@ -67,6 +72,12 @@ CASES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
         ["-e", json.dumps({"trigger_version": NEW, "backup_include": ["redis"]})],
         ["backup_include", "upgrade_backup_enabled to false"],
     ),
+    "backup-without-clickhouse": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{OLD}"},
+        ["-e", json.dumps({"trigger_version": NEW, "backup_include": ["postgres", "redis"]})],
+        ["Postgres and ClickHouse", "webapp_clickhouse_url", "upgrade_backup_enabled to false"],
+    ),
     "no-backup-is-wanted": (
         "upgrade",
         {"installed": f"{IMAGE}:{OLD}"},
@@ -77,6 +88,12 @@ CASES: dict[str, tuple[str, dict[str, Any], list[str], list[str]]] = {
             f"trigger_version={NEW}",
         ],
         [CHANGE],
+    ),
+    "rollback-without-a-backup": (
+        "upgrade",
+        {"installed": f"{IMAGE}:{OLD}"},
+        ["-e", json.dumps({"trigger_version": NEW, ROLLBACK: True, "upgrade_backup_enabled": False})],
+        [f"{ROLLBACK} is true", "upgrade_backup_enabled is false"],
     ),
     # The next upgrade has a backup of its own.
     "after-one-that-was-not-completed": (
@@ -173,3 +190,59 @@ def test_the_backup_waits_for_the_images_of_all_hosts(lacking: str, tmp_path: Pa
     assert (BACKUP in done.output) == (lacking == "none"), done.ending()
     assert CHANGE in done.message
     assert f"[{lacking}]" in done.output or lacking == "none"
+
+
+def test_a_worker_out_of_reach_ends_it_before_the_backup(tmp_path: Path) -> None:
+    """Without it, the worker would keep the old version, and a rollback by itself would undo the upgrade."""
+    answers = {"answering_otherwise": {"installed": f"{IMAGE}:{OLD}", "pulled": "new"}}
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory(tmp_path, {"control": {CONTROL: answers}, "workers": {CONTROL: answers, WORKER: away}})
+    done = run_playbook(tmp_path, "upgrade", ["-e", f"trigger_version={NEW}"])
+    assert done.code != 0
+    assert done.changes == []
+    assert PULL not in done.output
+    assert f"{WORKER} could not be checked" in done.text
+
+
+# What a playbook says of itself first, in an upgrade and in a rollback.
+CHECKED, BEGUN = "Check that a rollback is possible", "The upgrade has failed. The playbook rollback begins"
+
+
+def upgrade(folder: Path, answers: dict[str, Any], enabled: bool, **environment: str) -> Play:
+    """Run it as users do: what the callback starts has the arguments of the process."""
+    inventory(folder, {"values": {"answering_otherwise": answers}})
+    program = Path(sys.executable).with_name("ansible-playbook")
+    values = json.dumps({"trigger_version": NEW, ROLLBACK: enabled})
+    done = subprocess.run(
+        [program, "-i", folder / "hosts.json", "selfhosted.trigger_dev.upgrade", "-e", values],
+        cwd=ROOT,
+        env=os.environ | ANSIBLE | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Play(done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_rollback_begins_by_itself_if_it_is_wanted(enabled: bool, tmp_path: Path) -> None:
+    """An upgrade goes on that had failed, and fails at its next change; so does the rollback."""
+    answers = {"installed": f"{IMAGE}:{NEW}", "pulled": "new", **record()}
+    done = upgrade(tmp_path, answers, enabled)
+    assert done.code != 0
+    assert (BEGUN in done.text) == enabled, done.ending()
+    assert (CHECKED in done.output) == enabled
+    assert len([error for error in done.errors if error]) == (2 if enabled else 1)
+    assert ("start the playbook rollback yourself" in done.text) == enabled
+    assert ("AT FAILURE: Correct the cause" in done.text) == (not enabled)
+
+
+def test_a_rollback_by_itself_needs_its_callback(tmp_path: Path) -> None:
+    callbacks = {"ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary"}
+    done = upgrade(tmp_path, {"installed": f"{IMAGE}:{OLD}"}, enabled=True, **callbacks)
+    assert len(done.errors) == 1, done.ending()
+    assert done.changes == []
+    assert "selfhosted.trigger_dev.rollback is not switched on" in done.message
+    assert "callbacks_enabled" in done.message

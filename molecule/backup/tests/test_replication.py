@@ -27,7 +27,7 @@ FILLINGS = 6
 
 
 def play(deployment: Deployment, name: str, scratch: Path, *options: str) -> Play:
-    values = {"webapp_postgres_max_slot_wal_keep_mib": KEEP_MIB}
+    values = {"webapp_postgres_max_slot_wal_keep_mib": KEEP_MIB, "webapp_replication_lag_max_mib": KEEP_MIB}
     return deployment.play(*options, values=values, scratch=scratch, playbook=f"selfhosted.trigger_dev.{name}")
 
 

@@ -130,7 +130,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(life: Life, tmp_pa
     done = play(life.deployment, tmp_path, "redis_password", "managed_worker_secret", words=("--check",))
     assert done.code == 0, done.ending()
     assert "Would replace: managed_worker_secret, redis_password" in done.text
-    assert "trigger-redis, webapp, supervisors of all workers" in done.text
+    assert "webapp, trigger-redis, supervisors of all workers" in done.text
     changes = [change.rpartition(" : ")[2] for change in done.changes]
     assert changes == ["Print what is replaced", "Generate the new secrets"]
     same = stored(life.control) == before

@@ -84,7 +84,7 @@ def test_a_fault_of_the_control_host_ends_the_run_before_any_host_changes(
     assert play.errors == [deployment.control.name], play.ending()
     assert play.changes == []
     assert "Deploy the workers" not in play.output
-    assert "Have a Docker Engine" not in play.output
+    assert "Install Docker Engine" not in play.output
     assert differences(before, deployment.state()) == []
 
 

@@ -130,7 +130,7 @@ def test_their_secrets_are_nowhere_else(control: Node, secrets: Secrets) -> None
 OTHER_PASSWORD = {
     "postgres_password": "of-nobody",
     # Without one the run ends before it asks any service.
-    "registry_password": "of-nobody",
+    "registry_password": "registry-of-nobody",
     "object_store_access_key": "access-of-nobody",
     "object_store_secret_key": "secret-of-nobody",
 }

@@ -215,7 +215,7 @@ class Deployment:
             "ANSIBLE_NO_LOG": "false",
             **USUAL_OUTPUT,
             # As ansible.cfg of a checkout has it; Molecule brings another one.
-            "ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary",
+            "ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary,selfhosted.trigger_dev.rollback",
         }
         process = subprocess.Popen(
             [*command, playbook],
