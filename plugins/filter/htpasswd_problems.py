@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from ansible_collections.selfhosted.trigger_dev.plugins.filter.htpasswd import fault
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mistakes import password_mistake
 
 KEYS = {"name", "password"}
 
@@ -25,6 +26,8 @@ def _found(users: object, variable: str, reserved: Mapping[str, str]) -> Iterato
             password = str(password)
         if text := fault(name, password):
             yield f"{variable}: {text}."
+        elif mistake := password_mistake(password):
+            yield f"{variable}: the password of {name} {mistake}."
         elif name in seen:
             yield f"{variable} names {name} more than once."
         elif name in reserved:

@@ -27,13 +27,28 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._controller
     folder_to_write,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._engine_settings import engine_config
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mistakes import (
+    base_image_mirror,
+    desktop_name,
+    everybodys_pattern,
+    mail_pattern_slip,
+    package_key,
+    package_repository,
+    password_mistake,
+    restic_port,
+    secret_mistake,
+)
 
 
 class Format(NamedTuple):
-    """What a message says after `must be`, and the check."""
+    """What a message says after `must be`, the form, and what a text of that form says that is a known mistake."""
 
     words: str
-    check: Callable[[str], bool]
+    form: Callable[[str], bool]
+    mistake: Callable[[str], str] = lambda _text: ""
+
+    def check(self, text: str) -> bool:
+        return self.form(text) and not self.mistake(text)
 
 
 def pattern(regex: str) -> Callable[[str], bool]:
@@ -329,6 +344,7 @@ FORMATS: dict[str, Format] = {
         "of the form https://user@host:port without a password (that is trigger_secrets.clickhouse_password),"
         " with nothing behind it, and with a host that is not the container itself, such as localhost",
         lambda text: _is_database(text, "https?", "/?"),
+        desktop_name,
     ),
     "controller_file": Format(
         "the path of a file on the controller, without line breaks and blanks around it", is_path
@@ -342,6 +358,7 @@ FORMATS: dict[str, Format] = {
         lambda text: (
             not destination_problems([text]) and is_outer(text) and is_outer(re.sub(r":[0-9]+$|[][]", "", text))
         ),
+        desktop_name,
     ),
     "duration": Format("a number with a unit (ms, s, m, h, d), such as 10s", pattern("[1-9][0-9]* ?(ms|s|m|h|d)")),
     "folder": Format(
@@ -352,6 +369,7 @@ FORMATS: dict[str, Format] = {
     "header": Format(
         "of one line of ASCII characters, without blanks around it, because it goes into a header of HTTP",
         is_header_text,
+        secret_mistake,
     ),
     "host": Format(
         "a host name of lowercase letters, digits, dashes and dots, or an IP address, without scheme and port", is_host
@@ -367,6 +385,7 @@ FORMATS: dict[str, Format] = {
         "an https address with its path that containers reach, such as https://ca.example.com/acme/acme/directory"
         " (localhost is the container itself)",
         lambda text: re.match("https://[^/]+/[^/]", text) is not None and is_url(text) and is_outer(text),
+        desktop_name,
     ),
     "image": Format(
         "a reference of an image with its tag or digest, such as registry.example.com:5000/team/name:tag, without a"
@@ -401,10 +420,15 @@ FORMATS: dict[str, Format] = {
         " and dashes, each with a text of one line of ASCII characters",
         is_json_headers,
     ),
-    "line": Format("of one line, without blanks around it (a block of YAML after | ends with a line break)", is_line),
+    "line": Format(
+        "of one line, without blanks around it (a block of YAML after | ends with a line break)",
+        is_line,
+        secret_mistake,
+    ),
     "key_url": Format(
         "an https address without a login in it, such as https://download.docker.com/linux",
         lambda text: text.startswith("https://") and is_url(text),
+        package_key,
     ),
     "linux_user": Format("the name of a user of the host", pattern("[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?")),
     "collection_version": Format("a version of three numbers, such as 1.2.0", pattern("[0-9]+[.][0-9]+[.][0-9]+")),
@@ -420,6 +444,7 @@ FORMATS: dict[str, Format] = {
         " alternative outside of parentheses (without it, me@example.com also fits me@example.com.evil.org), and an @"
         " in it and in each of these (without it, example.com$ also fits me@evil-example.com)",
         lambda text: is_mail_pattern(text) and is_anchored(text) and has_at(text),
+        mail_pattern_slip,
     ),
     "mail_pattern_of_whole": Format(
         "one regular expression of mail addresses, such as ^(me|you)@example\\.com$, without slashes around it, commas,"
@@ -427,6 +452,7 @@ FORMATS: dict[str, Format] = {
         " end of it and of each alternative outside of parentheses (without them, me@example.com also fits"
         " me@example.com.evil.org), and an @ in it and in each of these",
         lambda text: is_mail_pattern(text) and is_anchored(text, start=True) and has_at(text),
+        everybodys_pattern,
     ),
     "mirror": Format(
         "host, host:port or either with a path, without a scheme and a slash at the end",
@@ -434,6 +460,7 @@ FORMATS: dict[str, Format] = {
             is_host_and_port(text.partition("/")[0])
             and ("/" not in text or re.fullmatch(rf"{PART}(/{PART})*", text.partition("/")[2]) is not None)
         ),
+        base_image_mirror,
     ),
     "name": Format(
         "1 to 63 letters, digits, dots, dashes or underscores, the first a letter or digit",
@@ -456,6 +483,7 @@ FORMATS: dict[str, Format] = {
         "a host name of lowercase letters, digits, dashes and dots, or an IP address, without scheme and port, which"
         " containers reach (localhost is the container itself)",
         lambda text: is_host(text) and is_outer(text),
+        desktop_name,
     ),
     "origin": Format(
         "scheme://host or scheme://host:port with http or https and nothing behind it, such as"
@@ -467,16 +495,23 @@ FORMATS: dict[str, Format] = {
         "scheme://host or scheme://host:port with http or https and nothing behind it, which hosts and"
         " containers reach (localhost is the container itself; 443 is no port of http, and 80 none of https)",
         lambda text: is_origin(text) and is_outer(text),
+        desktop_name,
     ),
     "outer_url": Format(
         "an http or https address without a login in it that containers reach (localhost is the container itself)",
         lambda text: is_url(text) and is_outer(text),
+        desktop_name,
     ),
     "own_file": Format(
         "an absolute path of a file in a folder of its own, such as /opt/trigger/secrets.json: letters, digits"
         " and ._+@- only,"
         " and no folder that the system, a user or other programs use",
         lambda text: is_folder(text) and is_own_subfolder(text.rpartition("/")[0]),
+    ),
+    "password": Format(
+        "of one line, without blanks around it (a block of YAML after | ends with a line break)",
+        is_line,
+        password_mistake,
     ),
     "platform": Format(
         "linux/amd64 or linux/arm64, each with or without a variant such as /v8",
@@ -494,11 +529,13 @@ FORMATS: dict[str, Format] = {
         " there is no pgbouncer=true. Leave out ssl, sslcert, sslkey, sslidentity, sslpassword and sslrootcert"
         " (webapp_ca_file names the CA; certificates of clients are not offered), and user, host, port and dbname",
         is_postgres,
+        desktop_name,
     ),
     "private_host": Format(
         "an IPv4 address, or a host name of lowercase letters, digits, dashes and dots with a dot in it, without scheme"
         " and port, which containers reach (localhost is the container itself; they do not know names without a dot)",
         is_private_host,
+        desktop_name,
     ),
     "proxy": Format(
         "an address (IP), or a network by its first address, such as 10.0.0.0/16, and none of /0, which is everything;"
@@ -518,6 +555,7 @@ FORMATS: dict[str, Format] = {
         "an http or https address without a login in it, such as https://download.docker.com/linux: without the name of"
         " the distribution, which is put behind it, and without a slash at the end",
         lambda text: is_url(text) and not re.search("/$|/(debian|ubuntu|raspbian)$|/dists(/|$)", text),
+        package_repository,
     ),
     # Registries of others have names such as robot$team+ci and me@example.com.
     "registry_user": Format(
@@ -530,6 +568,7 @@ FORMATS: dict[str, Format] = {
         " s3:https://s3.example.com/bucket, sftp:user@host:/path or rest:https://host:8000/path."
         " Names and passwords belong in backup_environment",
         is_repository,
+        restic_port,
     ),
     "restic_variable": Format(
         "the name of an environment variable of restic or of a provider in capital letters (RESTIC_, AWS_, B2_, AZURE_,"
@@ -555,6 +594,7 @@ FORMATS: dict[str, Format] = {
         " at least 15 minutes between two of them",
         lambda text: is_schedule(text) and shortest_gap(text) >= 15 * 60,
     ),
+    "runtime": Format("node-NUMBER, such as node-22, or bun", pattern("node-[1-9][0-9]*|bun")),
     "sender": Format(
         "a mail address, or a name and the address in angle brackets (a name with a comma has quotes around it)",
         pattern(rf'{MAIL}|([^<>@\n,;:"]*|"[^<>\n"]*" *)<{MAIL}>'),
@@ -569,7 +609,7 @@ FORMATS: dict[str, Format] = {
         is_own_subfolder,
     ),
     "time_zone": Format("a time zone, such as Europe/Vienna", is_time_zone),
-    "token": Format("a text without blanks and line breaks", pattern(r"\S+")),
+    "token": Format("a text without blanks and line breaks", pattern(r"\S+"), secret_mistake),
     "url": Format(
         "an http or https address without a login in it; "
         "a host name has lowercase letters, digits, dashes and dots only",

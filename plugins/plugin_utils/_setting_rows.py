@@ -254,7 +254,11 @@ def _text_problems(name: str, value: str, row: Row) -> Iterator[str]:
         return
     if "length" in row and not row["length"][0] <= len(value) <= row["length"][1]:
         yield f"{name} must have {row['length'][0]} to {row['length'][1]} characters, and has {len(value)}."
-    if "format" in row and not FORMATS[row["format"]].check(value):
+    wanted = FORMATS.get(row.get("format", ""))
+    if wanted and (mistake := wanted.mistake(value)):
+        told = "" if _is_hidden(row) else f" is {_masked(value)!r}, which"
+        yield f"{name}{told} {mistake}."
+    elif wanted and not wanted.form(value):
         yield f"{name} must be {_wanted_text(row)}{shown}."
     elif "oldest" in row and _is_older(value, row):
         yield (
@@ -345,6 +349,9 @@ def _comparable(value: object, row: Row) -> str:
     """Give what a value means as a text: 5 and '5' are one number, and false is one of the words that off can be."""
     if isinstance(value, bool):
         return ("on" if value else "off") if "bool" in row.get("accepts", ()) else str(value).lower()
+    # Of lists that are the same for all hosts, the order means nothing.
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = ", ".join(sorted({str(each) for each in value}))
     return "empty" if value == "" else _masked(str(value))
 
 

@@ -147,6 +147,18 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         },
         "trigger_extra_names": ["OWN_OPTION"],
     },
+    # Each is near to something that is refused.
+    "unusual-texts": {
+        "trigger_image_mirror": "mirror:5000/hub",
+        "docker_engine_key_url": "https://mirror.acme.org/docker/linux",
+        "webapp_admin_emails": r"^.+@acme\.org$",
+        "webapp_smtp_host": "mail.acme.org",
+        "webapp_email_transport": "smtp",
+        "webapp_email_from": "trigger@acme.org",
+        "webapp_smtp_username": "me",
+        "webapp_smtp_password": "$(a <b> '${c}",
+        "registry_users": [{"name": "anna", "password": "$2y$ is none"}],
+    },
     "releases-with-a-digest": {
         "webapp_image": f"mirror.example.com:5000/triggerdotdev/trigger.dev:v4.2.0@{DIGEST}",
         "supervisor_image": f"triggerdotdev/supervisor:v4.2.0@{DIGEST}",

@@ -22,6 +22,8 @@ def test_good_users_are_no_problem() -> None:
         ([{"name": "anna", "password": ""}], ["registry_users", "anna", "not empty"]),
         ([{"name": "anna", "password": "hunter23\n"}], ["registry_users", "anna", "of one line"]),
         ([{"name": "anna", "password": " hunter23"}], ["registry_users", "anna", "without blanks"]),
+        ([{"name": "anna", "password": "$apr1$hunter23$x"}], ["registry_users", "anna", "the hash of a password"]),
+        ([{"name": "anna", "password": "${hunter23}"}], ["registry_users", "anna", "a placeholder"]),
         ([{"name": "anna", "password": 31415926}], ["registry_users", "anna", "a string"]),
         ([{"name": "an:na", "password": "hunter23"}], ["registry_users", "'an:na'", "colon"]),
         ([{"name": "#anna", "password": "hunter23"}], ["registry_users", "'#anna'", "no # in front"]),

@@ -21,6 +21,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
                 "https://m.example.com/ubuntu/dists",
             ),
             "mirror.example.com",
+            *(
+                "https://download.docker.com",
+                "https://download.docker.com/linux/centos",
+                "https://m.acme.org/linux/static/x",
+            ),
         ],
     ),
     "bucket": (["packets", "my.images-2"], ["ab", "Packets", "a_b", "-ab", "a..b", "x" * 64]),
@@ -32,6 +37,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "c.example.com",
             "https://me@c.example.com/db",
             "http://me@localhost:8123",
+            "http://me@host.docker.internal:8123",
         ],
     ),
     "controller_file": (["ca.pem", "/tmp/with blank/ca.pem", "~/x"], [" ca.pem", "a\nb", "a\n"]),
@@ -49,6 +55,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "127.0.0.1",
             "[::1]:80",
             "::1",
+            *("host.docker.internal", "gateway.docker.internal:443"),
         ],
     ),
     "duration": (["10s", "1m", "500 ms"], ["10", "s", "0s", "1 week", "1.5s"]),
@@ -87,7 +94,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             *("/opt/containerd", "/opt/cni/bin", "/snap", "/snap/x", "/lost+found"),
         ],
     ),
-    "header": (["metrics $ecret", "x"], ["\u20ac" * 16, " x", "x ", "a\nb", "a\tb", "a\x7fb", "x\n", "p\u00e4ss"]),
+    "header": (
+        ["metrics $ecret", "x"],
+        ["${SECRET}", "'x y'", "\u20ac" * 16, " x", "x ", "a\nb", "a\tb", "a\x7fb", "x\n", "p\u00e4ss"],
+    ),
     "host": (
         ["mail.example.com", "localhost", "10.0.0.1", "2001:db8::7", "a-b.example"],
         [
@@ -110,7 +120,13 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "html_file": (["status.html", "/srv/www/a page.html"], ["status.txt", " a.html", "a.html\n"]),
     "https_url": (
         ["https://ca.example.com/dir"],
-        ["http://ca.example.com/dir", "ca.example.com", "https://localhost:14000/dir", "https://ca.example.com/"],
+        [
+            "http://ca.example.com/dir",
+            "ca.example.com",
+            "https://localhost:14000/dir",
+            "https://host.docker.internal/dir",
+            "https://ca.example.com/",
+        ],
     ),
     "image": (
         ["redis:7", "r.example.com/latest:7", "redis:latest-7", f"redis:latest{DIGEST}"],
@@ -165,9 +181,30 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "key_url": (
         ["https://download.docker.com/linux", "https://localhost/docker"],
-        ["http://mirror.example.com/docker", "https://me:x@mirror.example.com", "mirror.example.com"],
+        [
+            *("http://mirror.example.com/docker", "https://me:x@mirror.example.com", "mirror.example.com"),
+            *("https://download.docker.com/linux/debian/gpg", "https://m.acme.org/docker/ubuntu"),
+            *("https://download.docker.com", "https://download.docker.com/linux/rhel"),
+        ],
     ),
-    "line": (["pass phrase", "$!{{'\"", "pässword"], ["hunter2\n", " hunter2", "hunter2\t", "a\nb", "\n", "a\x7fb"]),
+    "line": (
+        [
+            *("pass phrase", "$!{{'\"", "pässword", "$(a", "${a}b", "a<b>", "<3 you>", "'", '"a"b"', "$2y$10$x"),
+            *("a\u200db", "$ANSIBLE", "vault!", "${0}"),
+        ],
+        [
+            *("hunter2\n", " hunter2", "hunter2\t", "a\nb", "\n", "a\x7fb"),
+            *(
+                "${SMTP_PASSWORD}",
+                "${SMTP_PASSWORD:?missing}",
+                "$(cat /run/secret)",
+                "<password>",
+                "<your-api-key here>",
+            ),
+            *("$ANSIBLE_VAULT;1.1;AES256\n3132\n", "!vault |", "'hunter2'", '"hunter2"'),
+            *("hunter\u200b2", "\ufeffhunter2", "hun\u00a0ter2", "hunter2\u00ad"),
+        ],
+    ),
     "linux_user": (["anna", "a.b-c"], ["two words", "1st", "a:b"]),
     "collection_version": (["0.2.0", "1.12.0"], ["1", "1.2", "v1.2.0", "latest", "1.2.0-rc1"]),
     "engine_version": (
@@ -197,6 +234,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             r"/^me@example\.com$/",
             "/me@example.com/i",
             "[a-z]@x{2,},b@y$",
+            *(r"^me@acme\\.org$", r"^@acme\.org$", "^me@acme[.]org$|^@acme[.]org$"),
             # The webapp looks for them anywhere.
             *("me@example.com", ".*", r"@a\.com|@b\.com$", r"@a\.com\$", "@a.com[$]", "^(me@a.com$|you)"),
             # They fit addresses of others, too.
@@ -204,8 +242,26 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "mail_pattern_of_whole": (
-        [r"^me@example\.com$", r"^(me|you)@example\.com$", "^a@b.c$|^d@e.f$", "^[^@|(]+@b.c$"],
-        ["me@example.com$", "^me@example.com", "^a@b.c|d@e.f$", "^a@b.c$|d@e.f$", "a@b.c,^d@e.f$", r"\^a@b.c$", "^.*$"],
+        [
+            r"^me@example\.com$",
+            r"^(me|you)@example\.com$",
+            "^a@b.c$|^d@e.f$",
+            "^[^@|(]+@b.c$",
+            r"^.+@acme\.org$",
+            r"^(?<who>me)@acme\.org$",
+        ],
+        [
+            "me@example.com$",
+            "^me@example.com",
+            "^a@b.c|d@e.f$",
+            "^a@b.c$|d@e.f$",
+            "a@b.c,^d@e.f$",
+            r"\^a@b.c$",
+            "^.*$",
+            "^.+@.+$",
+            "^[^@]+@[^@]+$",
+            "^me@acme$|^.*@.*$",
+        ],
     ),
     "mail": (
         ["me@example.com", "me+trigger@mail.Example.com", "o'neil@localhost", "jürgen@bücher.example"],
@@ -224,8 +280,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "mirror": (
-        ["docker.io", "mirror.example.com:5000", "mirror.example.com/docker.io"],
-        ["https://mirror.example.com", "mirror.example.com/", "mirror.example.com//a", "Mirror.example.com"],
+        [
+            "docker.io",
+            "mirror.example.com:5000",
+            "mirror.example.com/docker.io",
+            "mirror:5000/hub",
+            "localhost/a",
+            "r.io/library/x",
+        ],
+        [
+            *("https://mirror.example.com", "mirror.example.com/", "mirror.example.com//a", "Mirror.example.com"),
+            *("docker.io/library", "ghcr.io/triggerdotdev", "mirror/docker.io", "acme/library"),
+        ],
     ),
     "name": (["worker1.example.com", "gpu_1", "A-1"], ["two words", ".a", "x" * 64, "a/b", "a\n"]),
     "namespace": (["trigger", "team/trigger", "a_b.c--d"], ["Trigger", "a//b", "/a", "a/", "a..b", "a___b", "-a"]),
@@ -264,7 +330,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "private_host": (
         ["control.example.com", "10.0.0.1", "localhost-1.example.com"],
-        ["control", "fd00::1", "[fd00::1]", "localhost", "db.localhost", "127.0.0.1", "0.0.0.0", "10.0.0", "a.b:25"],
+        [
+            "control",
+            "fd00::1",
+            "[fd00::1]",
+            "localhost",
+            "db.localhost",
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.0.0",
+            "a.b:25",
+            "host.docker.internal",
+        ],
     ),
     "outer_host": (
         ["mail.example.com", "10.0.0.1", "2001:db8::7", "localhost-1.example.com"],
@@ -278,12 +355,22 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "::1",
             "::",
             "a:25",
+            "host.docker.internal",
         ],
     ),
-    "outer_origin": (["https://a.example.com"], ["http://localhost:8030", "http://127.0.0.1", "http://0.0.0.0:1"]),
+    "outer_origin": (
+        ["https://a.example.com"],
+        ["http://localhost:8030", "http://127.0.0.1", "http://0.0.0.0:1", "http://host.docker.internal:8030"],
+    ),
     "outer_url": (
-        ["https://a.example.com/otel", "http://a.example.com:4430"],
-        ["http://a.example.com:443/otel", "http://localhost:8030/otel", "http://127.1.1.1/otel", "x/otel"],
+        ["https://a.example.com/otel", "http://a.example.com:4430", "https://ghost.docker.internal.acme.org"],
+        [
+            "http://a.example.com:443/otel",
+            "http://localhost:8030/otel",
+            "http://127.1.1.1/otel",
+            "x/otel",
+            "http://host.docker.internal/x",
+        ],
     ),
     "own_file": (
         ["/opt/trigger/secrets.json", "/etc/trigger/secrets.json"],
@@ -295,6 +382,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "secrets.json",
             "/secrets.json",
         ],
+    ),
+    "password": (
+        ["hunter2", "$2y$ is no hash", "{SHA}", "$apr1"],
+        ["hunter2\n", "${PASSWORD}", f"$2y$10${'a' * 53}", "$apr1$8sF0$x", "{SHA}W6ph5Mm5Pz8Ggi="],
     ),
     "platform": (
         ["linux/amd64", "linux/amd64/v3", "linux/arm64", "linux/arm64/v8"],
@@ -319,6 +410,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "postgresql://me@db.example.com/x?sslcert=a",
             "postgresql://me@localhost/x",
             "postgresql://me@127.0.0.1:5432/x",
+            "postgresql://me@host.docker.internal/x",
             "postgresql://me%zz@db.example.com/x",
             *(
                 f"postgresql://me@db.example.com/x?{query}"
@@ -354,6 +446,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "/var/backups/trigger",
             "sftp:backup@host:/srv",
             "sftp:host:srv",
+            *("sftp:me@host:./23/backups", "sftp://me@host:23/backups", "sftp:host:23abc/x"),
             "sftp://backup@host:2222//srv",
             "s3:https://s3.example.com/bucket",
             "s3:s3.example.com/bucket/path",
@@ -392,6 +485,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "azure:container",
             "gs:bucket",
             "rclone:remote",
+            *("sftp:me@host:23/backups", "sftp:host:2222/srv/backups"),
         ],
     ),
     "restic_snapshot": (["latest", "0123abcd", "a" * 64], ["", "newest", "0123abc", "XYZ12345"]),
@@ -415,6 +509,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "2126-01-31T12:00:00Z",
         ],
     ),
+    "runtime": (["node-22", "bun"], ["node", "node-", "Node-22", "bun-1", "node-22.1"]),
     "schedule": (
         [
             "*:0/15",
@@ -508,7 +603,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["Europe/Vienna", "UTC", "America/Argentina/Salta"],
         ["Mars/Base", "../../etc/passwd", "/etc/passwd", "posixrules/..", "CEST+x y"],
     ),
-    "token": (["abc", "AKIA123"], ["a b", "a\n"]),
+    "token": (["abc", "AKIA123"], ["a b", "a\n", "<client-id>", '"abc"', "a\u200b"]),
     "url": (
         ["https://otel.example.com/v1/traces", "http://10.0.0.1:4318/x?y"],
         [

@@ -136,6 +136,22 @@ def test_a_text_that_is_no_choice_is_refused(name: str) -> None:
         ("trigger_secrets", {5: "hunter2"}, ["the key 5"]),
         (
             "trigger_secrets",
+            {"redis_password": "${hunter2}"},
+            ["trigger_secrets.redis_password is a placeholder, which"],
+        ),
+        (
+            "trigger_secrets",
+            {"registry_password": "$apr1$hunter2$x"},
+            ["trigger_secrets.registry_password is the hash of a password"],
+        ),
+        (
+            "webapp_redis_host",
+            "host.docker.internal",
+            ["webapp_redis_host is 'host.docker.internal', which has host.docker.internal, a name of Docker Desktop"],
+        ),
+        ("webapp_deploy_base_images", {"node": "x"}, ["the key 'node'", "node-22"]),
+        (
+            "trigger_secrets",
             {"registry_password": "hunter23", "redis_password": "hunter23", "backup_key": "other-value"},
             ["trigger_secrets: registry_password and redis_password have the same value"],
         ),
@@ -298,6 +314,7 @@ def test_every_oldest_version_is_held_against_the_program_of_the_default() -> No
 SAME: dict[str, Row] = {
     "origin": {"type": "str", "same": True},
     "port": {"type": "int", "same": True},
+    "clients": {"type": "list", "same": True},
     "tls": {"type": "str", "accepts": ["bool"], "same": True},
     "memory": {"type": "int"},
 }
@@ -322,6 +339,11 @@ def test_what_means_the_same_is_no_difference() -> None:
     assert differing({"control": {"port": 5, "tls": False}, "w1": {"port": "5", "tls": "off"}}) == []
     assert differing({"control": {"memory": 1}, "w1": {"memory": 2}}) == []
     assert differing({"control": {}, "w1": {}}) == []
+    assert differing({"control": {"clients": ["a", "b"]}, "w1": {"clients": ["b", "a"]}}) == []
+    assert differing({"control": {"clients": []}, "w1": {}}, clients=[]) == []
+    assert differing({"control": {"clients": ["b", "a"]}, "w1": {"clients": []}}) == [
+        "clients differs: a, b (control), empty (w1). The installation has one: set it for the group all."
+    ]
     # Where it is not set, the default counts.
     assert differing({"control": {"port": "5000"}, "w1": {}}, port=5000) == []
     assert len(differing({"control": {"port": 5001}, "w1": {}}, port=5000)) == 1
@@ -331,5 +353,6 @@ def test_what_means_the_same_is_no_difference() -> None:
 def test_only_plain_settings_that_may_be_shown_are_compared() -> None:
     same = [row for row in ROWS.values() if row.get("same")]
     assert len(same) > 20
-    assert {row["type"] for row in same} <= {"bool", "int", "str", "path"}
+    assert {row["type"] for row in same} <= {"bool", "int", "str", "path", "list"}
+    assert all(row["elements"]["type"] == "str" for row in same if row["type"] == "list")
     assert not [row for row in same if row.get("secret") or row.get("hidden")]
