@@ -14,6 +14,10 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._alert_rece
     SHARED,
     texts,
 )
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mistakes import (
+    bearer_mistake,
+    webhook_mistake,
+)
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -24,8 +28,11 @@ def _address(row: Mapping[str, Any], key: str) -> str:
     if key == "mail_to":
         wrong = [text for text in texts(row[key]) if not FORMATS["mail"].check(text)]
         return f"{wrong[0]!r} in mail_to is no mail address" if wrong else ""
-    wanted = FORMATS["outer_url"]
-    return "" if wanted.check(str(row[key])) else f"{key} must be {wanted.words}"
+    wanted, text = FORMATS["outer_url"], str(row[key])
+    mistake = wanted.mistake(text) or webhook_mistake(key, text)
+    if mistake:
+        return f"has a value for {key} that {mistake}"
+    return "" if wanted.form(text) else f"{key} must be {wanted.words}"
 
 
 def _row(row: Mapping[str, Any]) -> Iterator[str]:
@@ -44,7 +51,10 @@ def _row(row: Mapping[str, Any]) -> Iterator[str]:
         text = str(row[each]) if getattr(row[each], "__ENCRYPTED__", False) else row[each]
         wanted = FORMATS["header" if each == "webhook_token" else "line"]
         if not isinstance(text, str) or not text or not wanted.check(text):
-            yield f"has a value for {each} that is no text, or is not {wanted.words}"
+            mistake = wanted.mistake(text) if isinstance(text, str) else ""
+            yield f"has a value for {each} that {mistake or f'is no text, or is not {wanted.words}'}"
+        elif each == "webhook_token" and (mistake := bearer_mistake(text)):
+            yield f"has a value for {each} that {mistake}"
     severities = row.get("severities", [])
     if not isinstance(severities, (list, tuple)) or set(map(str, severities)) - set(SEVERITIES):
         yield f"has severities that are no list of {', '.join(SEVERITIES)}"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import upstream_names
+
 # So many hosts are named, the others are counted.
 NAMED_HOSTS = 3
 # Names that start otherwise than all of ours may belong to anything: only a slip of one or two letters counts.
@@ -66,17 +68,22 @@ def unknown_names(
     passed = {*every, *foreign}
     prefixes = tuple(f"{role}_" for role in known)
     near = _near_names(every)
+    upstream = upstream_names() if any(name.isupper() for given in names.values() for name in given) else {}
     found: dict[str, list[str]] = {}
     for host, given in names.items():
         for name in given:
             # In another spelling too: Trigger_origin, TRIGGER_ORIGIN, trigger-origin.
-            if name not in passed and (name in now or _plain(name).startswith(prefixes) or near(name)):
+            if name not in passed and (
+                name in now or name in upstream or _plain(name).startswith(prefixes) or near(name)
+            ):
                 found.setdefault(name, []).append(host)
     result = []
     for name, hosts in sorted(found.items()):
         nearest = get_close_matches(_plain(name), every, n=1, cutoff=0.7)
         if name in now:
             guess = "; it is called {} since version {} of the collection".format(*now[name])
+        elif name in upstream:
+            guess = f"; it is {upstream[name]} here"
         else:
             guess = f"; the nearest known name is {nearest[0]}" if nearest else ""
         result.append(f"{name} (set for {_hosts(hosts)}{guess})")

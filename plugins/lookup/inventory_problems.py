@@ -45,6 +45,7 @@ _list:
   elements: str
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 try:
                     values[host][name] = self._value(raw[name], raw)
                 except (AnsibleError, UnicodeError) as error:
-                    found.setdefault(_unreadable(name, rows[name], error), []).append(host)
+                    where, error = self._place(name, raw[name], raw, error)
+                    found.setdefault(_unreadable(where, rows[name], error), []).append(host)
                     unreadable.add(name)
 
         def default(host: str, name: str) -> object:
@@ -103,6 +105,15 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             known = {**self._role_variables(), **raw}
             return native(self._templar.copy_with_new_env(available_variables=known).template(value))
 
+    def _place(self, name: str, value: object, raw: Mapping[str, Any], error: Exception) -> tuple[str, Exception]:
+        """Give the part of a mapping that cannot be read, with its error."""
+        for key, inner in value.items() if isinstance(value, Mapping) else ():
+            try:
+                self._value(inner, raw)
+            except (AnsibleError, UnicodeError) as found:
+                return f"{name}.{key}", found
+        return name, error
+
     def _role_variables(self) -> dict[str, Any]:
         if not hasattr(self, "_known"):
             self._known: dict[str, Any] = {}
@@ -112,5 +123,18 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 
 def _unreadable(name: str, row: Row, error: Exception) -> str:
-    words = "" if row.get("secret") else f": {' '.join(str(error).split())}"
-    return f"{name} has a value that cannot be read{words}. Correct it, or remove the line."
+    told = " ".join(str(error).split())
+    words = _cause(told) if row.get("secret") else f": {told}"
+    hint = ""
+    if "Syntax error in template" in told:
+        hint = " Ansible reads {{ and {% itself: write !unsafe before the value if they are for another program."
+    return f"{name} has a value that cannot be read{words}. Correct it, or remove the line.{hint}"
+
+
+def _cause(told: str) -> str:
+    """Give what may be said of a secret: the variable that is missing, or the password of the vault."""
+    if missing := re.search(r"'(\w+)' is undefined", told):
+        return f": it names the variable {missing[1]}, which is not set"
+    if "no vault secrets" in told:
+        return ": it is in a vault, and there is no vault password (--vault-password-file, or --ask-vault-pass)"
+    return ": no given vault password opens it" if "Decryption failed" in told else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
 # Joiners belong to words of some languages and to pictures.
 JOINERS = "\u200c\u200d"
@@ -94,6 +96,68 @@ def restic_port(text: str) -> str:
         if found
         else ""
     )
+
+
+# Where collectors take gRPC, which nothing here speaks.
+GRPC_PORT = 4317
+SIGNAL = re.compile("/v1/(traces|logs|metrics)/?$")
+
+
+def _otlp(text: str) -> tuple[str, str]:
+    """Give the path of an address, and what is wrong with its port."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "", ""
+    words = "leads to port 4317, where collectors take gRPC: OTLP over HTTP mostly has port 4318"
+    return parts.path, words if port == GRPC_PORT else ""
+
+
+def telemetry_base(text: str) -> str:
+    """Say what is wrong with an address that clients put the path of each signal behind."""
+    path, wrong_port = _otlp(text)
+    if found := SIGNAL.search(path):
+        return f"ends in {found[0]}, which clients put behind it themselves: leave that out"
+    if path.endswith("/"):
+        return "ends in a slash, and what clients put behind it begins with one: leave it out"
+    return wrong_port
+
+
+def signal_mistake(signal: str) -> Callable[[str], str]:
+    """Give what is wrong with an address that one signal is sent to as it stands."""
+
+    def mistake(text: str) -> str:
+        path, wrong_port = _otlp(text)
+        found = SIGNAL.search(path)
+        if "://" in text and path in ("", "/"):
+            return f"has no path, and {signal} go to the very address: mostly it ends in /v1/{signal}"
+        if found and found[1] != signal:
+            return f"ends in {found[0]}, where {found[1]} go: {signal} mostly go to /v1/{signal}"
+        return wrong_port or desktop_name(text)
+
+    return mistake
+
+
+def availability_zone(text: str) -> str:
+    found = re.fullmatch("([a-z]{2}(-[a-z]+)+-[0-9]+)[a-z]", text)
+    return f"is a zone of a region: write {found[1]}" if found else ""
+
+
+def bearer_mistake(text: str) -> str:
+    if re.match("(?i)bearer\\s", text):
+        return "begins with Bearer, which is put in front of it: leave that out"
+    return "has blanks in it, as no bearer token has" if re.search(r"\s", text) else ""
+
+
+def webhook_mistake(key: str, address: str) -> str:
+    """Say that an address takes messages of another form than this key sends. It may be a secret."""
+    if key == "webhook_url" and re.match(r"https://hooks[.]slack\.com(/|$)", address):
+        return "is an address of Slack, which takes messages of another form: write it as slack_webhook_url"
+    discord = re.match(r"https://([a-z]+[.])?discord(app)?[.]com/api/(v[0-9]+/)?webhooks/", address)
+    if discord and (key == "webhook_url" or not re.search("/slack/?$", address)):
+        return "is an address of Discord: write it as slack_webhook_url, with /slack at its end"
+    return ""
 
 
 def mail_pattern_slip(text: str) -> str:

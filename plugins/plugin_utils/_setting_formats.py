@@ -28,6 +28,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._controller
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._engine_settings import engine_config
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mistakes import (
+    availability_zone,
     base_image_mirror,
     desktop_name,
     everybodys_pattern,
@@ -37,6 +38,8 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mist
     password_mistake,
     restic_port,
     secret_mistake,
+    signal_mistake,
+    telemetry_base,
 )
 
 
@@ -74,8 +77,14 @@ MAIL = rf"{MAIL_NAME}@{MAIL_LABEL}([.]{MAIL_LABEL})*"
 # For a container these are itself.
 LOOPBACK = re.compile(r"(.*[.])?localhost([.]localdomain)?|127[.].*|0[.]0[.]0[.]0|::1?")
 
+MINUTE = 60
+
 is_name = pattern(NAME)
 is_ipv4 = pattern(IPV4)
+
+
+# Of branches and of whatever is the newest.
+FLOATING = re.compile("(?i):(latest|main|master|head|edge|nightly|lts|alpine)$")
 
 
 def is_image(text: str) -> bool:
@@ -106,8 +115,10 @@ def is_proxy(text: str) -> bool:
 
 
 def is_host(text: str) -> bool:
-    """A name or an address. Dots and digits alone are an address, and must be a valid one."""
-    return is_address(text) if re.fullmatch(r"[0-9.]+|.*:.*", text) else is_name(text)
+    """A name whose last label is no number, or an address, as which dots and digits alone must be valid."""
+    if re.fullmatch(r"[0-9.]+|.*:.*", text):
+        return is_address(text)
+    return is_name(text) and not re.search("[.][0-9]+$", text)
 
 
 def is_host_and_port(text: str) -> bool:
@@ -279,7 +290,7 @@ def is_repository(text: str) -> bool:
 
 def is_time(text: str) -> bool:
     """A time of the calendar with its zone that is not to come: a year that is misspelt would mean the newest."""
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)", text):
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d:\d\d)", text):
         return False
     try:
         return datetime.fromisoformat(text) < datetime.now(UTC) + timedelta(days=1)
@@ -389,8 +400,8 @@ FORMATS: dict[str, Format] = {
     ),
     "image": Format(
         "a reference of an image with its tag or digest, such as registry.example.com:5000/team/name:tag, without a"
-        " scheme; a tag other than latest, which is another image every month",
-        lambda text: is_image(text) and not text.endswith(":latest"),
+        " scheme; a tag other than latest, main and others that are another image every month",
+        lambda text: is_image(text) and not FLOATING.search(text),
     ),
     "image_of_any_tag": Format(
         "a reference of an image with its tag or digest, such as registry.example.com:5000/team/name:tag, without a"
@@ -430,7 +441,9 @@ FORMATS: dict[str, Format] = {
         lambda text: text.startswith("https://") and is_url(text),
         package_key,
     ),
-    "linux_user": Format("the name of a user of the host", pattern("[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?")),
+    "linux_user": Format(
+        "the name of a user of the host", pattern("[A-Za-z_][A-Za-z0-9_.-]{0,31}([$]|@[A-Za-z0-9.-]{1,253})?")
+    ),
     "collection_version": Format("a version of three numbers, such as 1.2.0", pattern("[0-9]+[.][0-9]+[.][0-9]+")),
     "engine_version": Format(
         "a version of two or three numbers from 20.10 on, such as 28.5 or 28.5.2",
@@ -502,6 +515,25 @@ FORMATS: dict[str, Format] = {
         lambda text: is_url(text) and is_outer(text),
         desktop_name,
     ),
+    "outer_telemetry": Format(
+        "an http or https address without a login in it that containers reach (localhost is the container itself)",
+        lambda text: is_url(text) and is_outer(text),
+        lambda text: telemetry_base(text) or desktop_name(text),
+    ),
+    **{
+        f"telemetry_{signal}": Format(
+            "an http or https address without a login in it that containers reach (localhost is the container itself)",
+            lambda text: is_url(text) and is_outer(text),
+            signal_mistake(signal),
+        )
+        for signal in ("logs", "metrics", "traces")
+    },
+    "telemetry": Format(
+        "an http or https address without a login in it; "
+        "a host name has lowercase letters, digits, dashes and dots only",
+        is_url,
+        telemetry_base,
+    ),
     "own_file": Format(
         "an absolute path of a file in a folder of its own, such as /opt/trigger/secrets.json: letters, digits"
         " and ._+@- only,"
@@ -545,6 +577,7 @@ FORMATS: dict[str, Format] = {
     "qualified_name": Format(
         "a fully qualified name, without scheme and port", lambda text: is_name(text) and "." in text
     ),
+    "aws_region": Format("a region, such as eu-central-1", pattern("[a-z0-9-]+"), availability_zone),
     "region": Format("a region, such as eu-central-1", pattern("[a-z0-9-]+")),
     "registry": Format(
         "a registry as references of images name it (host or host:port, without a scheme), or a network of"
@@ -587,6 +620,7 @@ FORMATS: dict[str, Format] = {
     "schedule": Format(
         "a time as systemd writes it (OnCalendar), on a date that comes, such as *:0/15 or Sun *-*-* 03:30:00",
         is_schedule,
+        lambda text: "comes again within a minute" if is_schedule(text) and shortest_gap(text) < MINUTE else "",
     ),
     # What takes minutes, and stops others meanwhile.
     "rare_schedule": Format(

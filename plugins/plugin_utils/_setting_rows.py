@@ -59,6 +59,7 @@ SHOWN_CHARACTERS: Final = 200
 LOGIN: Final = re.compile(r"(?<=:)[^:/@\s]+(?=@)")
 # Formats of times, and names of what is inside of a setting.
 TIMES: Final = ("schedule", "rare_schedule", "restore_time")
+IMAGES: Final = ("image", "image_of_any_tag")
 INSIDE: Final = re.compile(r"[.\[]")
 VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 WHOLE: Final = re.compile("-?(0|[1-9][0-9]*)")
@@ -77,6 +78,30 @@ def load_rows(roles: Path = ROLES) -> dict[str, dict[str, Row]]:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         found[path.parents[1].name] = dict(yaml.load(path.read_text(encoding="utf-8"), Loader=loader)["settings"])
     return found
+
+
+# What an inventory may hold under these names is mostly for other programs.
+COMMON_NAMES: Final = frozenset(
+    {
+        *("AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "DEBUG", "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR"),
+        *("OTEL_EXPORTER_OTLP_ENDPOINT", "TZ"),
+    }
+)
+
+
+def upstream_names() -> dict[str, str]:
+    """Give the variables of upstream and of the community stack, each with the setting that it is here."""
+    found: dict[str, str] = {}
+    for name, row in (each for rows in load_rows().values() for each in rows.items()):
+        # What is free there has no setting of its own.
+        if name.endswith("_extra_env"):
+            continue
+        entries = [row["environment"]] if "environment" in row else []
+        for entry in [*entries, *row.get("also_known_as", [])]:
+            known = {"names": [entry]} if isinstance(entry, str) else entry
+            for each in known["names"]:
+                found.setdefault(each, f"{name}.{known['key']}" if "key" in known else name)
+    return {each: name for each, name in found.items() if each not in COMMON_NAMES}
 
 
 def native(value: object) -> Any:
@@ -276,7 +301,7 @@ def problems(name: str, value: object, row: Row) -> Iterator[str]:
     elif isinstance(value, int) and not isinstance(value, bool) and "int" in row.get("accepts", ()):
         value = str(value)
     elif isinstance(value, str) and row["type"] == "list" and "str" in row.get("accepts", ()):
-        value = [part for part in value.split(",") if part]
+        value = [part.strip() for part in value.split(",") if part.strip()]
     if wrong := next(_unprintable(name, value), None) or _wrong_type(name, value, row):
         yield wrong
     elif row["type"] in ("int", "float"):
@@ -338,11 +363,24 @@ def for_hosts(found: Mapping[str, Sequence[str]], hosts: Iterable[str]) -> list[
 def all_problems(values: Mapping[str, Mapping[str, object]], rows: Mapping[str, Row]) -> dict[str, list[str]]:
     """Judge the settings of all hosts (host -> name -> value): sentence -> hosts."""
     found: dict[str, list[str]] = {}
+    programs = {name: _program(row["default"]) for name, row in rows.items() if row.get("format") in IMAGES}
     for host, given in values.items():
         for name, value in given.items():
-            for text in problems(name, value, rows[name]):
+            for text in [*problems(name, value, rows[name]), *_swapped(name, value, programs)]:
                 found.setdefault(text, []).append(host)
     return found
+
+
+def _program(image: str) -> str:
+    """Give the last part of the name of an image."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _swapped(name: str, value: object, programs: Mapping[str, str]) -> Iterator[str]:
+    """Say that an image is the one of another setting. Those under any other name may be anything."""
+    if name in programs and isinstance(value, str) and _program(value) != programs[name]:
+        for other in [each for each, program in programs.items() if program == _program(value)][:1]:
+            yield f"{name} is {value!r}, which is what {other} is for: it must be an image of {programs[name]}."
 
 
 def _comparable(value: object, row: Row) -> str:

@@ -158,6 +158,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "webapp_smtp_username": "me",
         "webapp_smtp_password": "$(a <b> '${c}",
         "registry_users": [{"name": "anna", "password": "$2y$ is none"}],
+        "webapp_otel_trace_exporter_url": "http://otel.acme.org:4318/otlp/v1/traces",
+        "registry_client_user": "anna@corp.acme.org",
+        "backup_restore_time": "2026-01-31T12:00:00.5Z",
+        "gateway_image": "registry.acme.org/caddy-dns:2.10.2-alpine",
     },
     "releases-with-a-digest": {
         "webapp_image": f"mirror.example.com:5000/triggerdotdev/trigger.dev:v4.2.0@{DIGEST}",

@@ -171,14 +171,16 @@ def point(plan: Plan, engine: Engine, repository: Repository, stores: Sequence[S
 # -- the state of a time -----------------------------------------------------------------------------------------------
 
 LATEST = "latest"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.]\d+)?)?(Z|[+-]\d\d:\d\d)")
 
 
 def seconds_of(text: str) -> float:
     """Read a time as the setting has it."""
     try:
-        if TIME.fullmatch(text):
-            return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        if found := TIME.fullmatch(text):
+            # Older versions of Python read no fraction of other than three or six digits.
+            whole = text.replace(found[2] or "", "", 1).replace("Z", "+00:00")
+            return datetime.fromisoformat(whole).timestamp() + float(f"0{found[2] or ''}")
     except ValueError:
         pass  # such as the 30th of February
     raise BackupError(f"backup_restore_time is {text}. Write it as 2026-01-31T12:00:00Z, or set it to {LATEST}.")

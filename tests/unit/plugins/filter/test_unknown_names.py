@@ -48,6 +48,20 @@ def test_a_former_name_is_told_its_new_one_whatever_it_starts_like() -> None:
     assert unknown_names({"a": ["worker"]}, KNOWN, ["worker"], renamed) == []
 
 
+def test_variables_of_upstream_are_told_their_setting() -> None:
+    given = ["SMTP_HOST", "APP_ORIGIN", "ENCRYPTION_KEY", "DATABASE_URL"]
+    assert unknown_names({"a": given}, KNOWN, ["DATABASE_URL"]) == [
+        "APP_ORIGIN (set for a; it is trigger_origin here)",
+        "ENCRYPTION_KEY (set for a; it is trigger_secrets.encryption_key here)",
+        "SMTP_HOST (set for a; it is webapp_smtp_host here)",
+    ]
+
+
+def test_variables_that_many_programs_read_are_left_alone() -> None:
+    others = ["HTTP_PROXY", "PATH", "TZ", "DEBUG", "AWS_REGION", "NODE_OPTIONS", "OWN_NAME", "smtp_host"]
+    assert unknown_names({"a": others}, KNOWN) == []
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

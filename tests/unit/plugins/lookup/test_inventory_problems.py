@@ -37,6 +37,10 @@ supervisor_image: "{{ nothing_of_that_name }}/x:1"
 webapp_smtp_password: !vault |
 VAULTED
 registry_users: ["{{ lookup('ansible.builtin.file', '/nowhere/password') }}"]
+trigger_secrets:
+  redis_password: a password of redis
+  clickhouse_password: "{{ password_that_nobody_sets }}"
+docker_engine_log_options: {tag: "{{.Name}}"}
 runner_firewall_deny: "{{ ['10.0.0.1'] }}"
 runner_firewall_allow: "{{ '10.0.0.1' }}"
 gateway_private_clients: "{{ (groups.trigger_workers | length) * ['10.0.0.0/8'] }}"
@@ -93,6 +97,7 @@ def encrypted(text: str, password: str) -> str:
 
 def test_every_wrong_value_is_found_and_no_other(found: list[str]) -> None:
     names = sorted({match[1] for text in found if (match := re.search(r"(?:^|: )(\w+) (?:must|has)", text))})
+    assert [text for text in found if "docker_engine_log_options.tag has a value" in text] != []
     assert names == [
         "registry_users",
         "runner_firewall_allow",
@@ -121,6 +126,11 @@ def test_every_wrong_value_is_found_and_no_other(found: list[str]) -> None:
         ["runner_firewall_allow must be a list, and is the text '10.0.0.1'"],
         ["supervisor_image has a value that cannot be read", "nothing_of_that_name"],
         ["registry_users has a value that cannot be read"],
+        [
+            "trigger_secrets.clickhouse_password has a value that cannot be read: it names the variable"
+            " password_that_nobody_sets, which is not set. Correct it",
+        ],
+        ["docker_engine_log_options.tag has a value that cannot be read", "write !unsafe before the value"],
     ],
 )
 def test_a_sentence_names_host_setting_and_value(found: list[str], words: list[str]) -> None:

@@ -9,6 +9,7 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_fo
 from testbed.common import require
 
 DIGEST = f"@sha256:{'0' * 64}"
+OFTEN = ["*:*:*", "*:*:0.5/29.5", "*:*:1..9/0.5", "*:*:0/0.25", "*:*:10.5..20", "*:*:30.5/29.4,7"]
 # Format -> texts that have it, and texts that do not.
 CASES: dict[str, tuple[list[str], list[str]]] = {
     "any_folder": (["/root", "/home/node", "/opt/trigger.dev"], ["/", "opt", "/opt/", "/opt/../etc", "/opt/a b"]),
@@ -28,6 +29,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             ),
         ],
     ),
+    "aws_region": (["eu-central-1", "us-gov-west-1"], ["eu-central-1a", "us-gov-west-1b", "Frankfurt"]),
     "bucket": (["packets", "my.images-2"], ["ab", "Packets", "a_b", "-ab", "a..b", "x" * 64]),
     "clickhouse_url": (
         ["https://trigger@clickhouse.example.com:8443", "http://me@10.0.0.1:8123/"],
@@ -111,6 +113,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "-a.example.com",
             "a..b",
             "mail.example.com\n",
+            *("mail.example.123", "registry.10.0.0.1"),
         ],
     ),
     "host_and_port": (
@@ -129,8 +132,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "image": (
-        ["redis:7", "r.example.com/latest:7", "redis:latest-7", f"redis:latest{DIGEST}"],
-        ["redis:latest", "docker.io/library/redis:latest", "redis"],
+        [
+            "redis:7",
+            "redis:7-alpine",
+            f"redis:main{DIGEST}",
+            "r.example.com/latest:7",
+            "redis:latest-7",
+            f"redis:latest{DIGEST}",
+        ],
+        [
+            *("redis:latest", "docker.io/library/redis:latest", "redis", "redis:Latest", "own/caddy:main"),
+            *("redis:alpine", "node:lts", "own/redis:HEAD"),
+        ],
     ),
     "image_of_any_tag": (
         [
@@ -205,7 +218,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             *("hunter\u200b2", "\ufeffhunter2", "hun\u00a0ter2", "hunter2\u00ad"),
         ],
     ),
-    "linux_user": (["anna", "a.b-c"], ["two words", "1st", "a:b"]),
+    "linux_user": (["anna", "a.b-c", "host$", "anna@corp.acme.org"], ["two words", "1st", "a:b", "anna@", "a@b c"]),
     "collection_version": (["0.2.0", "1.12.0"], ["1", "1.2", "v1.2.0", "latest", "1.2.0-rc1"]),
     "engine_version": (
         ["28.5", "28.5.2", "26.1.5", "20.10", "20.10.24"],
@@ -387,6 +400,28 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["hunter2", "$2y$ is no hash", "{SHA}", "$apr1"],
         ["hunter2\n", "${PASSWORD}", f"$2y$10${'a' * 53}", "$apr1$8sF0$x", "{SHA}W6ph5Mm5Pz8Ggi="],
     ),
+    "outer_telemetry": (
+        ["https://a.acme.org/otel", "http://10.0.0.1:4318", "https://a.acme.org/v1/traces/x"],
+        [
+            *("otel.acme.org", "http://localhost:4318", "http://a.acme.org:4317", "https://a.acme.org/v1/traces"),
+            *("https://a.acme.org/otel/", "https://a.acme.org/otel/v1/logs/", "http://host.docker.internal:4318"),
+        ],
+    ),
+    "telemetry": (
+        ["https://a.acme.org/otel", "http://localhost:8030/otel"],
+        ["http://localhost:4317", "https://a.acme.org/v1/metrics", "https://a.acme.org/", "a.acme.org", "http://a:x"],
+    ),
+    **{
+        f"telemetry_{signal}": (
+            [f"https://a.acme.org/v1/{signal}", "https://a.acme.org/api/telemetry?x=y", "http://a.acme.org:4318/x/"],
+            [
+                *("otel.acme.org", "ftp://a.acme.org/x", f"http://localhost:4318/v1/{signal}", "https://a.acme.org/"),
+                *(f"http://a.acme.org:4317/v1/{signal}", "https://a.acme.org", f"https://a.acme.org/x/v1/{other}"),
+                f"http://host.docker.internal:4318/v1/{signal}",
+            ],
+        )
+        for signal, other in (("logs", "traces"), ("metrics", "logs"), ("traces", "metrics"))
+    },
     "platform": (
         ["linux/amd64", "linux/amd64/v3", "linux/arm64", "linux/arm64/v8"],
         ["arm64", "Linux/amd64", "windows/amd64", "linux/aarch64", "darwin/arm64", "linux/x86_64", "linux/arm64/"],
@@ -497,13 +532,21 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "restore_time": (
-        ["latest", "2026-01-31T12:00:00Z", "2026-01-31T12:00Z", "2026-01-31T12:00:00+02:00"],
+        [
+            "latest",
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00Z",
+            "2026-01-31T12:00:00+02:00",
+            "2026-01-31T12:00:00.123Z",
+            "2026-01-31T12:00:00.5+02:00",
+        ],
         [
             "now",
             "2026-01-31",
             "2026-01-31 12:00:00Z",
             "2026-01-31T12:00:00",
             "2026-13-45T12:00:00Z",
+            *("2026-01-31T12:00.5Z", "2026-01-31T12:00:00.Z"),
             "2026-02-30T12:00:00Z",
             "2026-01-31T12:00:00+25:00",
             "2126-01-31T12:00:00Z",
@@ -534,7 +577,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "*-*~5..28/3,10/5",
             "0/6:15",
             "Mon, 03:00",
-            *("*:*:30.5", "*:*:0.5/29.5", "*:*:1..9/0.5", "*:*:0/0.25", "*:*:10.5..20", "*:*:30.5/29.4,7"),
+            "*:*:30.5",
         ],
         [
             "sometimes",
@@ -577,6 +620,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "*-*~28,",
             "*,5:00",
             # Seconds alone have fractions.
+            # More often than anything here may run, which systemd takes.
+            *OFTEN,
             *("*:0/15.5", "*:30.5", "1.5:00", "*:*:30.5/29.5", "*:*:60.1", "*:*:0/0.0", "*:*:5."),
         ],
     ),
@@ -601,7 +646,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "time_zone": (
         ["Europe/Vienna", "UTC", "America/Argentina/Salta"],
-        ["Mars/Base", "../../etc/passwd", "/etc/passwd", "posixrules/..", "CEST+x y"],
+        ["Mars/Base", "../../etc/passwd", "/etc/passwd", "posixrules/..", "CEST+x y", "localtime", "Factory"],
     ),
     "token": (["abc", "AKIA123"], ["a b", "a\n", "<client-id>", '"abc"', "a\u200b"]),
     "url": (
@@ -652,7 +697,13 @@ def test_a_controller_without_time_zones_looks_at_the_form_alone(monkeypatch: py
     assert not FORMATS["time_zone"].check("../../etc/passwd")
 
 
-@pytest.mark.parametrize(("known", "texts"), [(True, CASES["schedule"][0]), (False, CASES["schedule"][1])])
+@pytest.mark.parametrize(
+    ("known", "texts"),
+    [
+        (True, CASES["schedule"][0] + OFTEN),
+        (False, [text for text in CASES["schedule"][1] if text not in OFTEN]),
+    ],
+)
 def test_systemd_judges_schedules_alike(known: bool, texts: list[str]) -> None:
     """It may name none, and then never comes."""
     require({"systemd-analyze": "systemd"})

@@ -214,6 +214,27 @@ def test_what_people_write_is_taken(name: str, value: object) -> None:
     assert list(problems(name, value, ROWS[name])) == []
 
 
+def test_an_image_of_another_setting_is_refused() -> None:
+    values = {
+        "webapp_redis_image": "mirror.acme.org/library/postgres:16",
+        "webapp_postgres_image": "mirror.acme.org/own/postgres:16",
+        "gateway_image": "mirror.acme.org/caddy-dns:2.10",
+        "webapp_image": f"ghcr.io/me/supervisor@sha256:{'0' * 64}",
+        "supervisor_image": "ghcr.io/me/worker:1",
+    }
+    assert list(all_problems({"a": values}, ROWS)) == [
+        "webapp_redis_image is 'mirror.acme.org/library/postgres:16', which is what webapp_postgres_image is for: it"
+        " must be an image of redis.",
+        f"webapp_image is 'ghcr.io/me/supervisor@sha256:{'0' * 64}', which is what supervisor_image is for: it must"
+        " be an image of trigger.dev.",
+    ]
+
+
+def test_names_in_one_text_may_have_blanks() -> None:
+    assert list(problems("worker_hosts", "worker1, worker2,", ROWS["worker_hosts"])) == []
+    assert list(problems("worker_hosts", "worker1 worker2", ROWS["worker_hosts"])) != []
+
+
 def test_hosts_are_named_where_they_differ() -> None:
     wrong, good = {"webapp_port": True}, {"webapp_port": 1}
     text = "webapp_port must be a whole number, and is the boolean true."

@@ -643,6 +643,14 @@ def test_states_are_read_from_restic() -> None:
     assert seconds_of("?") == 0.0
 
 
+def test_the_time_to_restore_may_have_a_fraction() -> None:
+    assert points.seconds_of("2025-11-29T02:30:00.5Z") == NOW + 0.5
+    assert points.seconds_of("2025-11-29T03:30:00.123456789+01:00") == pytest.approx(NOW + 0.123456789)
+    assert points.seconds_of("2025-11-29T02:30Z") == NOW
+    with pytest.raises(BackupError, match="Write it as"):
+        points.seconds_of("2025-11-29T02:30.5Z")
+
+
 # -- the restore -------------------------------------------------------------------------------------------------------
 
 
