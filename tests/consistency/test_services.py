@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "roles/webapp/vars/main/services.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["__webapp_services"]
 NEEDED = {"does", "without", "deployed", "memory", "container"}
-OPTIONAL = {"rules", "files", "environment"}
+OPTIONAL = {"external", "rules", "files", "environment"}
 CONTAINER = {"image", "user", "networks", "healthcheck", "cpus", "memory_mib", "memory_reservation_mib"}
 # `webapp` is the name of a role too.
 NAMES = {name: re.compile(rf"(?<![\w-]){name}(?![\w-])") for name in SERVICES if name != "webapp"}
