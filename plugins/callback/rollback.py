@@ -11,8 +11,8 @@ short_description: Start the playbook rollback when an upgrade fails
 description:
   - An upgrade fails in many ways, and Ansible runs no task after most of them, such as a host that is out of reach.
     This callback is called after all of them. It starts P(selfhosted.trigger_dev.rollback#playbook) if the playbook
-    upgrade was asked for that by O(selfhosted.trigger_dev.upgrade#role:upgrade_rollback_enabled), and has changed
-    something.
+    upgrade was asked for that by O(selfhosted.trigger_dev.upgrade#role:upgrade_rollback_enabled), and has made its
+    backup.
   - The playbook rollback gets the options of the upgrade. What the upgrade has asked for on the terminal, such as the
     password of a vault, is asked for once more.
   - The lock of the installation goes over to it, so that no other run comes between.

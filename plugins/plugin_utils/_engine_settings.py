@@ -44,7 +44,7 @@ TYPE_NAMES: Mapping[type, str] = {
     list: "a list",
     dict: "a dictionary",
 }
-MIRROR = re.compile(r"https?://[^\s/]+/?")
+MIRROR = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def _mistyped(given: Mapping[str, object]) -> Iterator[str]:

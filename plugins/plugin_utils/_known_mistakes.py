@@ -14,8 +14,8 @@ JOINERS = "\u200c\u200d"
 PLACEHOLDER = re.compile(r"\$\{[A-Za-z_]\w*(:?[-?+=][^{}]*)?\}|\$\([^()]+\)|<[A-Za-z][\w .:/-]*>")
 QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
 DESKTOP = re.compile(r"(?i)(?<![\w.-])(host|gateway)[.]docker[.]internal(?![\w.-])")
-# Names of Docker Hub that the defaults put behind a mirror themselves.
-NAMESPACE = re.compile("/(library|triggerdotdev)$")
+# What the defaults put behind a mirror themselves. Elsewhere, a project may have that name.
+NAMESPACE = re.compile("((registry-1|index)[.])?(docker[.]io|ghcr[.]io)/(library|triggerdotdev)")
 # What htpasswd writes, in place of what somebody types.
 HASH = re.compile(r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$apr1\$.+|\{SHA\}.+|\$[56]\$.+\$.+")
 DOCKERS_HOST = re.compile("https?://download[.]docker[.]com/?")
@@ -81,8 +81,8 @@ def package_repository(text: str) -> str:
 
 def base_image_mirror(text: str) -> str:
     host, slash, _path = text.partition("/")
-    if found := NAMESPACE.search(text):
-        return f"ends in {found[0]}, which is part of the names of images: leave that out"
+    if found := NAMESPACE.fullmatch(text):
+        return f"ends in /{found[4]}, which is part of the names of images: leave that out"
     if slash and "." not in host and ":" not in host and host != "localhost":
         return f"begins with {host}, which Docker takes for a name of Docker Hub: write the host with a dot or its port"
     return ""
@@ -130,7 +130,7 @@ def signal_mistake(signal: str) -> Callable[[str], str]:
     def mistake(text: str) -> str:
         path, wrong_port = _otlp(text)
         found = SIGNAL.search(path)
-        if "://" in text and path in ("", "/"):
+        if "://" in text and not path and "?" not in text:
             return f"has no path, and {signal} go to the very address: mostly it ends in /v1/{signal}"
         if found and found[1] != signal:
             return f"ends in {found[0]}, where {found[1]} go: {signal} mostly go to /v1/{signal}"
@@ -155,7 +155,7 @@ def webhook_mistake(key: str, address: str) -> str:
     if key == "webhook_url" and re.match(r"https://hooks[.]slack\.com(/|$)", address):
         return "is an address of Slack, which takes messages of another form: write it as slack_webhook_url"
     discord = re.match(r"https://([a-z]+[.])?discord(app)?[.]com/api/(v[0-9]+/)?webhooks/", address)
-    if discord and (key == "webhook_url" or not re.search("/slack/?$", address)):
+    if discord and (key == "webhook_url" or not re.search("/slack/?([?#]|$)", address)):
         return "is an address of Discord: write it as slack_webhook_url, with /slack at its end"
     return ""
 

@@ -436,6 +436,8 @@ FORMATS: dict[str, Format] = {
         is_line,
         secret_mistake,
     ),
+    # For people to read, such as a name: what looks odd may be meant.
+    "text": Format("of one line, without blanks around it", is_line),
     "key_url": Format(
         "an https address without a login in it, such as https://download.docker.com/linux",
         lambda text: text.startswith("https://") and is_url(text),

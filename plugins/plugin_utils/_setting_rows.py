@@ -377,8 +377,8 @@ def _program(image: str) -> str:
 
 
 def _swapped(name: str, value: object, programs: Mapping[str, str]) -> Iterator[str]:
-    """Say that an image is the one of another setting. Those under any other name may be anything."""
-    if name in programs and isinstance(value, str) and _program(value) != programs[name]:
+    """Say that an image is the one of another setting. One under any other name, or with a digest, may be anything."""
+    if name in programs and isinstance(value, str) and "@" not in value and _program(value) != programs[name]:
         for other in [each for each, program in programs.items() if program == _program(value)][:1]:
             yield f"{name} is {value!r}, which is what {other} is for: it must be an image of {programs[name]}."
 

@@ -266,12 +266,12 @@ def test_the_data_of_postgres_is_at_the_top_of_its_volume(
         tmp_path,
         *("trigger", "webapp"),
         host="control.example.com",
-        wanted={"service": "__webapp_services['trigger-postgres'].container.volumes", "told": "__webapp_postgres_told"},
+        wanted={"service": "__webapp_services['trigger-postgres'].container.volumes", "told": "__test_data_folder"},
         cases={
             "case": {
                 "trigger_origin": "http://localhost:8030",
                 "webapp_postgres_image": f"docker.io/library/postgres:{tag}",
-                "__webapp_postgres_told": "{{ __webapp_services['trigger-postgres'].environment.PGDATA }}",
+                "__test_data_folder": "{{ __webapp_services['trigger-postgres'].environment.PGDATA }}",
             }
         },
     ).values()

@@ -183,7 +183,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "webapp_store_change_enabled": True,
     },
     "postgres-of-an-own-build": {
-        "webapp_postgres_image": "registry.example.com/me/postgres:main",
+        "webapp_postgres_image": "registry.example.com/me/postgres:own-build",
         "webapp_postgres_release": 17,
         "answering_otherwise": {"entries": ["/opt/trigger/notes.txt", "/opt/trigger/webapp"]},
     },

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.selfhosted.trigger_dev.plugins.callback.rollback import VERSION_FACT
 from verification.deployment import Play
 
 from tests.refusals.test_refusals import ANSIBLE, CHANGE, CONTROL, ROOT, inventory, run_playbook
@@ -206,15 +208,16 @@ def test_a_worker_out_of_reach_ends_it_before_the_backup(tmp_path: Path) -> None
 
 # What a playbook says of itself first, in an upgrade and in a rollback.
 CHECKED, BEGUN = "Check that a rollback is possible", "The upgrade has failed. The playbook rollback begins"
+ANSWERS = {"installed": f"{IMAGE}:{NEW}", "pulled": "new", **record()}
 
 
-def upgrade(folder: Path, answers: dict[str, Any], enabled: bool, **environment: str) -> Play:
+def run_ansible(folder: Path, answers: dict[str, Any], playbook: str, enabled: bool, **environment: str) -> Play:
     """Run it as users do: what the callback starts has the arguments of the process."""
     inventory(folder, {"values": {"answering_otherwise": answers}})
     program = Path(sys.executable).with_name("ansible-playbook")
     values = json.dumps({"trigger_version": NEW, ROLLBACK: enabled})
     done = subprocess.run(
-        [program, "-i", folder / "hosts.json", "selfhosted.trigger_dev.upgrade", "-e", values],
+        [program, "-i", folder / "hosts.json", playbook, "-e", values],
         cwd=ROOT,
         env=os.environ | ANSIBLE | environment,
         stdin=subprocess.DEVNULL,
@@ -226,22 +229,38 @@ def upgrade(folder: Path, answers: dict[str, Any], enabled: bool, **environment:
     return Play(done.returncode, done.stdout)
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_a_rollback_begins_by_itself_if_it_is_wanted(enabled: bool, tmp_path: Path) -> None:
-    """An upgrade goes on that had failed, and fails at its next change; so does the rollback."""
-    answers = {"installed": f"{IMAGE}:{NEW}", "pulled": "new", **record()}
-    done = upgrade(tmp_path, answers, enabled)
+def test_a_rollback_begins_after_what_an_upgrade_does_at_last(tmp_path: Path) -> None:
+    """With the arguments of the run that failed; it ends at its first change."""
+    (store,) = (
+        task
+        for task in yaml.safe_load((ROOT / "roles/upgrade/tasks/backup.yml").read_text())
+        if "ansible.builtin.set_fact" in task
+    )
+    assert list(store["ansible.builtin.set_fact"]) == [VERSION_FACT]
+    tasks = [{"ansible.builtin.set_fact": {VERSION_FACT: OLD}}, {"ansible.builtin.fail": {"msg": "broken"}}]
+    playbook = tmp_path / "failing.yml"
+    playbook.write_text(json.dumps([{"hosts": "trigger_control", "gather_facts": False, "tasks": tasks}]))
+    done = run_ansible(tmp_path, ANSWERS, str(playbook), enabled=True)
     assert done.code != 0
-    assert (BEGUN in done.text) == enabled, done.ending()
-    assert (CHECKED in done.output) == enabled
-    assert len([error for error in done.errors if error]) == (2 if enabled else 1)
-    assert ("start the playbook rollback yourself" in done.text) == enabled
-    assert ("AT FAILURE: Correct the cause" in done.text) == (not enabled)
+    assert f"{BEGUN}, and brings back {OLD}" in done.text
+    assert CHECKED in done.output
+    assert CHANGE in done.output
+    assert "start the playbook rollback yourself" in done.text
+
+
+def test_an_upgrade_that_goes_on_is_not_undone_by_itself(tmp_path: Path) -> None:
+    """People may have worked with the new version since the failure before it."""
+    inventory(tmp_path, {"values": {"answering_otherwise": ANSWERS}})
+    done = run_playbook(tmp_path, "upgrade", ["-e", json.dumps({"trigger_version": NEW, ROLLBACK: True})])
+    assert CHANGE in done.message
+    assert BEGUN not in done.text
+    assert "AT FAILURE: Correct the cause" in done.text
 
 
 def test_a_rollback_by_itself_needs_its_callback(tmp_path: Path) -> None:
     callbacks = {"ANSIBLE_CALLBACKS_ENABLED": "selfhosted.trigger_dev.summary"}
-    done = upgrade(tmp_path, {"installed": f"{IMAGE}:{OLD}"}, enabled=True, **callbacks)
+    answers = {"installed": f"{IMAGE}:{OLD}"}
+    done = run_ansible(tmp_path, answers, "selfhosted.trigger_dev.upgrade", enabled=True, **callbacks)
     assert len(done.errors) == 1, done.ending()
     assert done.changes == []
     assert "selfhosted.trigger_dev.rollback is not switched on" in done.message

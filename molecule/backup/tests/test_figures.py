@@ -40,7 +40,7 @@ plan = plan_of(pathlib.Path("{HOME}/plan.json"))
 (store,) = [each for each in stores_of(plan, Engine(Shell()), secrets_of(plan.secrets_file)) if each.name == "objects"]
 bucket = store.reach(store.container)
 for number in range({MIB}):
-    bucket.put(f"packets/soak/{{number}}", os.urandom(2**20))
+    bucket.put(f"packets/soak/{{number}}", os.urandom(2**20), "")
 """
 # A layer as the registry keeps it. Nobody refers to it; a backup has it all the same.
 LAYERS = f"""

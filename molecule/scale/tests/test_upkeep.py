@@ -195,7 +195,8 @@ def test_a_worker_that_is_not_healthy_is_repaired(story: Story) -> None:
 def test_a_worker_whose_new_proxy_does_not_work_takes_no_runs(story: Story) -> None:
     """What it took would wait for a container that nobody makes."""
     node = story.node(THIRD)
-    wrong = node.output("docker inspect --format '{{.Config.Image}}' %s", SUPERVISOR)
+    wrong = "example.com/proxy:1"
+    node.output("docker tag $(docker inspect --format '{{.Image}}' %s) %s", SUPERVISOR, wrong)
     play = story.play(
         "--limit", THIRD, playbook="workers", supervisor_proxy_image=wrong, supervisor_start_timeout_seconds=20
     )

@@ -71,7 +71,7 @@ def story(deployment: Deployment, hello: Hello, tmp_path_factory: pytest.TempPat
     refused = {
         "site": play(name="site"),
         "same": play(webapp_postgres_image=OLD),
-        "none": play(webapp_postgres_image="docker.io/library/redis:7.4.5-bookworm"),
+        "none": play(webapp_postgres_image="docker.io/library/postgres:13"),
     }
     dry = play("--check")
     majors.append(major(deployment))

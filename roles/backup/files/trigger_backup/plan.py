@@ -17,7 +17,7 @@ from typing import Any
 from .process import BackupError
 
 # Of what a backup holds. A backup of a later format is refused.
-FORMAT = 1
+FORMAT = 2
 # Beside the secrets file while a rotation has new secrets that services do not have yet.
 NEXT_SECRETS = ".next"
 

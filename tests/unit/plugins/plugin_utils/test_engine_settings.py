@@ -16,7 +16,14 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._engine_set
         {"data-root": "/data/docker"},
         {"iptables": True},
         {"dns": ["10.0.0.53"], "bip": "10.200.0.1/24", "mtu": 1400, "features": {"containerd-snapshotter": True}},
-        {"registry-mirrors": ["https://mirror.example.com", "http://10.0.0.5:5000/"], "an-unknown-key": [1]},
+        {
+            "registry-mirrors": [
+                "https://mirror.example.com",
+                "http://10.0.0.5:5000/",
+                "https://mirror.example.com/docker",
+            ],
+            "an-unknown-key": [1],
+        },
         {"icc": False},
         {"proxies": {"http-proxy": "http://proxy:3128", "https-proxy": "http://proxy:3128", "no-proxy": "10.0.0.0/8"}},
     ],

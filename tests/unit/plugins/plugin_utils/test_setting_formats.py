@@ -200,6 +200,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             *("https://download.docker.com", "https://download.docker.com/linux/rhel"),
         ],
     ),
+    "text": (["Acme\u00a0GmbH", '"Acme"', "<Acme>", "$(a)"], ["Acme\n", " Acme", "a\nb"]),
     "line": (
         [
             *("pass phrase", "$!{{'\"", "pässword", "$(a", "${a}b", "a<b>", "<3 you>", "'", '"a"b"', "$2y$10$x"),
@@ -300,10 +301,17 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "mirror:5000/hub",
             "localhost/a",
             "r.io/library/x",
+            "harbor.example.com/library",
         ],
         [
             *("https://mirror.example.com", "mirror.example.com/", "mirror.example.com//a", "Mirror.example.com"),
-            *("docker.io/library", "ghcr.io/triggerdotdev", "mirror/docker.io", "acme/library"),
+            *(
+                "docker.io/library",
+                "ghcr.io/triggerdotdev",
+                "mirror/docker.io",
+                "acme/library",
+                "registry-1.docker.io/library",
+            ),
         ],
     ),
     "name": (["worker1.example.com", "gpu_1", "A-1"], ["two words", ".a", "x" * 64, "a/b", "a\n"]),
@@ -415,8 +423,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         f"telemetry_{signal}": (
             [f"https://a.acme.org/v1/{signal}", "https://a.acme.org/api/telemetry?x=y", "http://a.acme.org:4318/x/"],
             [
-                *("otel.acme.org", "ftp://a.acme.org/x", f"http://localhost:4318/v1/{signal}", "https://a.acme.org/"),
-                *(f"http://a.acme.org:4317/v1/{signal}", "https://a.acme.org", f"https://a.acme.org/x/v1/{other}"),
+                *("otel.acme.org", "ftp://a.acme.org/x", f"http://localhost:4318/v1/{signal}", "https://a.acme.org"),
+                *(f"http://a.acme.org:4317/v1/{signal}", f"https://a.acme.org/x/v1/{other}"),
                 f"http://host.docker.internal:4318/v1/{signal}",
             ],
         )
