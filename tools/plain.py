@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import yaml
+from tools.tables import flow
 
 Row = Mapping[str, Any]
 Documents = Mapping[str, Mapping[str, Any]]
@@ -37,11 +37,6 @@ def fill(text: str, lines: Iterable[str], source: str) -> str:
     head, _, rest = text.partition(f"{begin}\n")
     *_, tail = rest.partition(f"{end}\n")
     return "".join([head, f"{begin}\n", *(f"  {line}\n" for line in lines), f"{end}\n", tail])
-
-
-def flow(value: object) -> str:
-    """Give a value on one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False).strip()
 
 
 def variables(settings: Mapping[str, Row]) -> Iterator[str]:

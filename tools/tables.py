@@ -47,16 +47,17 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def _code(value: object) -> str:
+def flow(value: object) -> str:
+    """Give a value on one line of YAML."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
-    return f"`{text.removesuffix('...' + chr(10)).strip()}`"
+    return text.removesuffix("...\n").strip()
 
 
 def _default(row: Row) -> str:
     if "default" not in row:
         return "required"
     value = row["default"]
-    text = f"`{value}`" if isinstance(value, str) and value else '`""`' if value == "" else _code(value)
+    text = f"`{value}`" if isinstance(value, str) and value else '`""`' if value == "" else f"`{flow(value)}`"
     return "computed" if "{{ __" in text or len(text) > LONGEST_DEFAULT else cell(text)
 
 

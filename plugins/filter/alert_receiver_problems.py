@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -19,8 +18,6 @@ from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._known_mist
     webhook_mistake,
 )
 from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_formats import FORMATS
-
-NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def _address(row: Mapping[str, Any], key: str) -> str:
@@ -69,7 +66,7 @@ def _found(receivers: object, smtp_host: str, variable: str) -> Iterator[str]:
     seen: set[str] = set()
     for number, row in enumerate(receivers, 1):
         name = row.get("name") if isinstance(row, Mapping) else None
-        if not isinstance(row, Mapping) or not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(row, Mapping) or not isinstance(name, str) or not FORMATS["name"].check(name):
             yield f"{variable}: entry {number} needs a name of letters, digits, dots, dashes and underscores."
             continue
         if name in seen:

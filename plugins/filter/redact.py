@@ -13,7 +13,8 @@ def redact(value: object, secrets: Iterable[object]) -> object:
     """Replace each secret, in each of its forms, and every token of Trigger.dev by the mask."""
     if isinstance(secrets, str):
         raise AnsibleFilterError("redact: secrets must be a list of strings")
-    return _redact.redact_all(value, list(secrets))
+    known = list(secrets)
+    return _redact.each_text(value, lambda text: _redact.redact(text, known))
 
 
 class FilterModule:

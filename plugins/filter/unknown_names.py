@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 
-from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import upstream_names
+from ansible_collections.selfhosted.trigger_dev.plugins.plugin_utils._setting_rows import some_hosts, upstream_names
 
-# So many hosts are named, the others are counted.
-NAMED_HOSTS = 3
 # Names that start otherwise than all of ours may belong to anything: only a slip of one or two letters counts.
 NEAR = 0.88
 # Of Ansible and of its plugins, and what is internal to roles.
@@ -19,11 +17,6 @@ NOT_MEANT = ("ansible_", "_")
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "_")
-
-
-def _hosts(names: list[str]) -> str:
-    shown, more = names[:NAMED_HOSTS], len(names) - NAMED_HOSTS
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _ends(name: str) -> tuple[str, str]:
@@ -86,7 +79,7 @@ def unknown_names(
             guess = f"; it is {upstream[name]} here"
         else:
             guess = f"; the nearest known name is {nearest[0]}" if nearest else ""
-        result.append(f"{name} (set for {_hosts(hosts)}{guess})")
+        result.append(f"{name} (set for {some_hosts(hosts)}{guess})")
     return result
 
 

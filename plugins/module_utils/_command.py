@@ -11,6 +11,8 @@ from typing import Protocol
 
 # Exit code of a program that was ended because its time was over.
 TOO_SLOW = 124
+# And of one that is not there, as shells have it.
+NO_PROGRAM = 127
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> Completed:
             argv, input=stdin.encode(), capture_output=True, check=False, timeout=timeout, env=environment
         )
     except FileNotFoundError:
-        return Completed(127, "", f"{argv[0]}: no such program")
+        return Completed(NO_PROGRAM, "", f"{argv[0]}: no such program")
     except OSError as error:
         # Not allowed to be run, on a disk without the right to, of another architecture.
         return Completed(126, "", f"{argv[0]}: {(error.strerror or str(error)).lower()}")

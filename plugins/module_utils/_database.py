@@ -97,7 +97,7 @@ class Database:
         return done.stdout
 
 
-def database(params: Mapping[str, Any], timeout: float | None = None) -> Database:
+def database(params: Mapping[str, Any], timeout: float | None = None, statement_seconds: int = 0) -> Database:
     given = params["database"]
     return Database(
         given["container"] or "",
@@ -107,4 +107,5 @@ def database(params: Mapping[str, Any], timeout: float | None = None) -> Databas
         given["secrets_file"] or "",
         given["ca_certificates"],
         timeout,
+        statement_seconds,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Protocol
 
 # What Compose would do to something, in a line of its dry run; what it is done with has another word.
@@ -12,6 +13,8 @@ STEP = re.compile(
     r"(?:Creating|Recreate|Starting|Restarting|Stopping|Removing)\b"
 )
 UNHEALTHY = re.compile(r"^dependency .*failed to start", re.MULTILINE)
+
+NAME = re.compile(r"^name: (\S+)$", re.MULTILINE)
 
 
 class Ended(Protocol):
@@ -25,6 +28,16 @@ class Ended(Protocol):
 
     @property
     def stderr(self) -> str: ...
+
+
+def deployed(directory: Path) -> dict[str, Path]:
+    """Find the projects that the roles have deployed on this host, by their names."""
+    found = {}
+    for file in sorted(directory.glob("*/compose.yml")):
+        named = NAME.search(file.read_text(encoding="utf-8"))
+        if named:
+            found[named[1]] = file.parent
+    return found
 
 
 def compose(folder: str) -> list[str]:

@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import time
+
+
+def moment(seconds: float) -> str:
+    """Give a time as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
 
 def duration(seconds: float) -> str:
     """Give a time in the unit that people read."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -48,10 +48,10 @@ def redact(text: str, secrets: Iterable[object]) -> str:
     return re.sub("|".join([*map(_pattern, forms), *UNLISTED]), MASK, text)
 
 
-def redact_all(value: Any, secrets: Iterable[object]) -> Any:
-    """Replace secrets in every text of a document, however deep it is. Its keys stay."""
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Change every text of a document, however deep it is. Its keys stay."""
     if isinstance(value, Mapping):
-        return {key: redact_all(each, secrets) for key, each in value.items()}
+        return {key: each_text(each, change) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redact_all(each, secrets) for each in value]
-    return redact(value, secrets) if isinstance(value, str) else value
+        return [each_text(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+# What the server has to keep begins where the slot would restart; that is what fills the disk.
 QUERY = """
 SELECT slot_name AS name, active, wal_status AS wal,
   pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS lag

@@ -94,7 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._check import Check
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import size
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import moment, size
 
 FILE = "status.json"
 # There while a restore is not finished.
@@ -137,10 +137,6 @@ def read(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found
-
-
-def moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def text(kind: str, row: Mapping[str, Any]) -> str:

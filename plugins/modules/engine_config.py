@@ -123,7 +123,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import NO_PROGRAM, Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._file import write_atomically
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._merge import MISSING, merge, same
 
@@ -153,7 +153,6 @@ RELOADABLE = frozenset(
 FILE_MODE = 0o644
 STATE_MODE = 0o600
 PAUSE_SECONDS = 0.5
-NO_PROGRAM = 127
 REGISTRIES = "insecure-registries"
 # From 29.10 on, dockerd trusts registries of its own host without TLS only where that list is not set at all, or has
 # them (release notes of 29.10.0, moby pull 53868). Before that it always did, so there this changes nothing. The module

@@ -95,7 +95,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._redact import MASK, redact
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._redact import MASK, each_text, redact
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._secret_rotation import NEXT, PREVIOUS
 
 # Name of the entry -> command. A shell is never asked: names of containers come from the host.
@@ -349,15 +349,7 @@ def collect(runner: Run, wanted: Parameters, secrets: set[str]) -> dict[str, str
 
 def masked_checks(checks: Sequence[Mapping[str, Any]], secrets: set[str]) -> list[dict[str, Any]]:
     """Take the secrets out of every text in the rows, however deep it is."""
-
-    def without(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: without(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [without(each) for each in value]
-        return masked(value, secrets) if isinstance(value, str) else value
-
-    return [without(row) for row in checks]
+    return [each_text(row, lambda text: masked(text, secrets)) for row in checks]
 
 
 def written(found: Mapping[str, str]) -> str:

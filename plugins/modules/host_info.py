@@ -249,7 +249,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils import _python  # noqa: F401 (first of all)
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._apparmor import ENABLED, PROFILES, kernel_has_it
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import NO_PROGRAM, Run, run
 
 # Names of the kernel -> names of Docker.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -261,7 +261,6 @@ TREE = Path("/proc/net/fib_trie")
 # A leaf of that file, and what the kernel says below it of an address of its own.
 OWN = re.compile(r"[|]-- ([0-9.]+)\n(?:\s+/[0-9]+ .*\n)*?\s+/32 host LOCAL$", re.MULTILINE)
 LISTENS = "0A"  # state of a socket, as these files have it
-NO_PROGRAM = 127
 # From engine 29 on images are usually in the store of containerd.
 CONTAINERD = "/var/lib/containerd"
 NOTHING: Mapping[str, Any] = {"engine": {}, "missing_images": [], "published": [], "networks": {}}

@@ -90,7 +90,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import Run, run
+from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._command import NO_PROGRAM, Run, run
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._units import FOLDER, unit_names
 
 LABEL = "dev.trigger.ansible/role"
@@ -98,7 +98,6 @@ FOLDER_LABEL = "com.docker.compose.project.working_dir"
 PROJECT_LABEL = "com.docker.compose.project"
 # The engine leaves it out of names.
 DEFAULT_REGISTRY = r"^docker\.io/(library/)?"
-NO_PROGRAM = 127
 # A unit that stops supervisors waits for their runs.
 STOP_SECONDS = 900
 

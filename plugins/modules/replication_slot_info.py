@@ -75,7 +75,6 @@ from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._database i
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._quantity import size
 from ansible_collections.selfhosted.trigger_dev.plugins.module_utils._slots import QUERY
 
-# What the server has to keep begins where the slot would restart; that is what fills the disk.
 CURE = "The playbook replication_repair"
 
 

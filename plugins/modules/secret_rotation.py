@@ -148,7 +148,6 @@ secret_rotation:
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -191,7 +190,7 @@ COMMAND = {"name": {"type": "str", "required": True}, "argv": {"type": "list", "
 def parameters(params: Mapping[str, Any], runner: Run) -> Parameters:
     stack = ControlStack(params["directory"], params["webapp"], params["timeout"])
     places = [Place(**row) for row in params["encrypted"]]
-    asked = replace(database(params, CLIENT_SECONDS), statement_seconds=STATEMENT_SECONDS)
+    asked = database(params, CLIENT_SECONDS, STATEMENT_SECONDS)
     vault = Vault(asked, places, stack.image(runner)) if places else None
     commands = {
         name: [Command(row["name"], row["argv"]) for row in params[name]] for name in ("accept", "prepare", "revoke")

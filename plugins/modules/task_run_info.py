@@ -62,7 +62,7 @@ checks:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -114,7 +114,7 @@ class Parameters:
 
 
 def parameters(params: Mapping[str, Any]) -> Parameters:
-    asked = replace(database(params, QUERY_SECONDS + 5), statement_seconds=QUERY_SECONDS)
+    asked = database(params, QUERY_SECONDS + 5, QUERY_SECONDS)
     return Parameters(asked, params["waiting_max_seconds"], params["stuck_seconds"])
 
 

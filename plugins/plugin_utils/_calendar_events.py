@@ -55,10 +55,11 @@ class Event(NamedTuple):
 
 def is_time_zone(text: str) -> bool:
     """A name of the tz database. Where the controller has none, a name of that form."""
-    form = re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", text) is not None
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", text):
+        return False
     # They are files there, and no zones: what the machine has, and that it has none.
     known = zoneinfo.available_timezones() - {"localtime", "Factory"}
-    return form and (text in known or not known)
+    return text in known or not known
 
 
 def _part(text: str, first: int, last: int) -> set[int]:

@@ -20,9 +20,9 @@ NEXT_STEPS = "NEXT STEPS"
 HIDDEN = "the error is not shown, because the task handles secrets"
 LONGEST_LINE = 300
 NAMED_HOSTS = 3
-# What tells why something failed, in the order in which it is read.
 # What Ansible says of every command that fails; the reason is in what the command said.
 OF_COMMANDS = "non-zero return code"
+# What tells why something failed, in the order in which it is read.
 _DETAILS = ("msg", "reason", "stderr", "stdout", "module_stderr", "module_stdout")
 _AT_MOST = re.compile(r"[:,]? ?at most (\d+) s$")
 

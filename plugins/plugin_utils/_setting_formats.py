@@ -688,28 +688,29 @@ def distinct_secrets(given: Mapping[str, object]) -> str | None:
     return f"{told} have the same value, and those who know the one must not know the other" if told else None
 
 
-def text_file(path: str) -> str | None:
-    """Say why the file cannot be read as text. One that is missing is the affair of those who read it."""
+def _read(path: str) -> tuple[str | None, str | None]:
+    """Give the text of a file, and why it cannot be read. One that is missing is the affair of those who read it."""
     try:
-        Path(path).expanduser().read_text(encoding="utf-8")
+        return Path(path).expanduser().read_text(encoding="utf-8"), None
     except FileNotFoundError:
-        return None
+        return None, None
     except UnicodeDecodeError:
-        return f"{path} is not text, so it is no file in PEM form (openssl can convert one in DER form)"
+        return None, f"{path} is not text, so it is no file in PEM form (openssl can convert one in DER form)"
     except OSError as error:
-        return f"{path} on the controller cannot be read: {error.strerror}"
-    return None
+        return None, f"{path} on the controller cannot be read: {error.strerror}"
+
+
+def text_file(path: str) -> str | None:
+    """Say why the file cannot be read as text."""
+    return _read(path)[1]
 
 
 def ca_file(path: str) -> str | None:
     """Say why it is no file of CAs. ansible-vault opens an encrypted one later."""
-    if wrong := text_file(path):
+    text, wrong = _read(path)
+    if text is None or text.startswith("$ANSIBLE_VAULT"):
         return wrong
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    problem = "" if text.startswith("$ANSIBLE_VAULT") else ca_problem(text, datetime.now(UTC))
+    problem = ca_problem(text, datetime.now(UTC))
     return f"{path} {problem}" if problem else None
 
 

@@ -258,12 +258,9 @@ def _is_older(image: str, row: Row) -> bool:
     told = re.match(r"v?([0-9]+(?:[.][0-9]+)*)(?![^-+_])", tag)
     if "@" in image or not told or not program or repository.rpartition("/")[2] != program[0]:
         return False
+    ours, least = ([int(part) for part in version.split(".")] for version in (told[1], row["oldest"]))
     # A tag of one number is the newest of its series.
-    return any(int(a) < int(b) for a, b in _first_difference(told[1].split("."), row["oldest"].split(".")))
-
-
-def _first_difference(left: Sequence[str], right: Sequence[str]) -> list[tuple[str, str]]:
-    return [(a, b) for a, b in zip(left, right, strict=False) if int(a) != int(b)][:1]
+    return ours[: len(least)] < least[: len(ours)]
 
 
 def _text_problems(name: str, value: str, row: Row) -> Iterator[str]:
@@ -349,7 +346,8 @@ def _mapping_problems(name: str, value: Mapping[Any, object], row: Row) -> Itera
             yield f"{name} needs a {key}."
 
 
-def _hosts(names: Sequence[str]) -> str:
+def some_hosts(names: Sequence[str]) -> str:
+    """Name a few hosts, and count the others."""
     more = len(names) - NAMED_HOSTS
     return ", ".join(names[:NAMED_HOSTS]) + (f" and {more} more" if more > 0 else "")
 
@@ -357,7 +355,7 @@ def _hosts(names: Sequence[str]) -> str:
 def for_hosts(found: Mapping[str, Sequence[str]], hosts: Iterable[str]) -> list[str]:
     """Give each sentence (-> hosts that it is about) once. Hosts are named where they differ."""
     number = len(set(hosts))
-    return [text if len(named) == number else f"{_hosts(named)}: {text}" for text, named in found.items()]
+    return [text if len(named) == number else f"{some_hosts(named)}: {text}" for text, named in found.items()]
 
 
 def all_problems(values: Mapping[str, Mapping[str, object]], rows: Mapping[str, Row]) -> dict[str, list[str]]:
@@ -410,7 +408,7 @@ def differences(
         if len(found) == 1 and _comparable(default(without[0], name), rows[name]) in found:
             continue
         parts = [*found.items(), *([("not set", without)] if without else [])]
-        shown = ", ".join(f"{value} ({_hosts(hosts)})" for value, hosts in parts)
+        shown = ", ".join(f"{value} ({some_hosts(hosts)})" for value, hosts in parts)
         yield f"{name} differs: {shown}. The installation has one: set it for the group all."
 
 

@@ -29,7 +29,8 @@ from .objects import Objects
 from .plan import Plan, home, known_identity, plan_of, require_rotated, secrets_of, target_of, written_by
 from .points import FAILED, PostgresPoint, bound, point, spans, state_at
 from .postgres import Postgres
-from .process import BackupError, Shell, moment
+from .process import BackupError, Shell
+from .quantity import moment
 from .quantity import size as amount
 from .receive import leave, receive
 from .redis import Redis

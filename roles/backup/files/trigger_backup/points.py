@@ -19,7 +19,8 @@ from .create import base_backup, forget, note, results, resume, take
 from .engine import Engine
 from .plan import Plan
 from .postgres import Postgres
-from .process import BackupError, Say, moment
+from .process import BackupError, Say
+from .quantity import moment
 from .receive import SLOT, position
 from .repository import Repository, Snapshot, usable
 from .stores import Facts, Store

@@ -32,11 +32,6 @@ def said(done: subprocess.CompletedProcess[bytes]) -> str:
     return (texts[0] or texts[1])[-SAID:] or f"exit code {done.returncode}"
 
 
-def moment(seconds: float) -> str:
-    """Give a time as people read it."""
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
 def used(folder: Path) -> int:
     """Give the bytes of the files in a folder, such as those of the last copy."""
     found = 0

@@ -17,7 +17,8 @@ from .engine import Engine
 from .files import FOLDER, PLAN
 from .journal import COMPLETE, Journal
 from .plan import FORMAT, SAVED, Plan, home, plan_of, secrets_of, write_json
-from .process import BackupError, Say, Shell, empty_folder, moment, remove_folder, require_room
+from .process import BackupError, Say, Shell, empty_folder, remove_folder, require_room
+from .quantity import moment
 from .repository import Repository, Snapshot
 from .stores import Files, Store
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from .command import TOO_SLOW, Run
 from .containers import PROJECT
-from .drift import changes, comparison
+from .drift import changes, comparison, deployed
 from .engine import Ask
 from .exposition import Sample, replace_file, warn
 
@@ -26,21 +25,10 @@ SECONDS = 12
 SLOW_AGAIN_SECONDS = 600
 # An image that has another digest by now, for example, is seen by Compose alone.
 AGAIN_SECONDS = 3600
-NAME = re.compile(r"^name: (\S+)$", re.MULTILINE)
 
 
 class DriftError(Exception):
     """Its text says what is not known."""
-
-
-def deployed(directory: Path) -> dict[str, Path]:
-    """Find the projects that the roles have deployed, by their names."""
-    found = {}
-    for file in sorted(directory.glob("*/compose.yml")):
-        named = NAME.search(file.read_text(encoding="utf-8"))
-        if named:
-            found[named[1]] = file.parent
-    return found
 
 
 def look(name: str, folder: Path, ask: Ask) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,6 @@ from typing import Any, NoReturn
 
 PLUGINS = "ansible_collections.selfhosted.trigger_dev.plugins"
 ANSIBLE = ("ansible", "ansible.module_utils", "ansible.module_utils.basic")
-NAME = re.compile(r"^name: (\S+)$", re.MULTILINE)
 
 
 class AnswerError(Exception):
@@ -86,12 +84,8 @@ def ask(name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def projects(folder: str) -> dict[str, str]:
     """Find the Compose projects that the roles have deployed on this host, by their names."""
-    found = {}
-    for file in sorted(Path(folder).glob("*/compose.yml")):
-        named = NAME.search(file.read_text(encoding="utf-8"))
-        if named:
-            found[named[1]] = str(file.parent)
-    return found
+    drift: Any = importlib.import_module(f"{PLUGINS}.module_utils._drift")
+    return {name: str(path) for name, path in drift.deployed(Path(folder)).items()}
 
 
 def checks(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
